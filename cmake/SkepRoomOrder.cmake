@@ -16,5 +16,6 @@ set(SKEP_ROOM_ORDER
     syscall
     loader
     runtime
+    exec
     host
     cli)

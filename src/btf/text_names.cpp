@@ -20,6 +20,24 @@ bool contains(std::string_view name, std::string_view part) {
 }
 
 /// What the names around a value say.
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+/// Whether one of the words of a name is ip, ip4, ipv6, sip, dip or vip: `skip` and `strip` are
+/// none.
+bool names_ip(std::string_view name) {
+  while (!name.empty()) {
+    const std::size_t end = name.find('_');
+    std::string_view word = name.substr(0, end);
+    name = end == std::string_view::npos ? std::string_view{} : name.substr(end + 1);
+    if (!word.empty() && std::string_view("sdv").contains(word.front())) word.remove_prefix(1);
+    if (!word.starts_with("ip")) continue;
+    word.remove_prefix(2);
+    if (word.starts_with('v')) word.remove_prefix(1);
+    if (word.empty() || !is_letter(word.front())) return true;
+  }
+  return false;
+}
+
 struct Hints {
   bool big_endian = false;
   bool address = false;
@@ -28,7 +46,7 @@ struct Hints {
   void read(std::string_view name) {
     big_endian = big_endian || contains(name, "__be16") || contains(name, "__be32") ||
                  contains(name, "__be64");
-    address = address || contains(name, "addr") || contains(name, "ip");
+    address = address || contains(name, "addr") || names_ip(name);
     mac = mac || contains(name, "mac") || contains(name, "h_dest") || contains(name, "h_source");
   }
 };

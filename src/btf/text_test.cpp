@@ -133,8 +133,10 @@ TEST_F(BtfText, Addresses) {
                                 {"ip4", b.array(u8, u32, 4), 128},
                                 {"src_mac", b.array(u8, u32, 6), 160}});
   const auto in6 = b.structure("in6_addr", 16, {{"words", b.array(u32, u32, 4), 0}});
+  const auto plain = b.structure("", 8, {{"skip", be32, 0}, {"src_ip4", be32, 32}});
   build();
 
+  EXPECT_EQ(text(plain, parsed(plain, "{skip=7,src_ip4=10.0.0.1}")), "{skip=7,src_ip4=10.0.0.1}");
   const std::string keys = "{saddr=fe80::1,vip=192.0.2.1}";
   EXPECT_EQ(text(key6, parsed(key6, keys)), keys);
   EXPECT_EQ(text(key6, parsed(key6, "{saddr=10.0.0.1}")), "{saddr=::ffff:10.0.0.1,vip=0.0.0.0}");

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace skep {
 
@@ -20,6 +21,19 @@ enum class Capability : std::uint8_t { bpf, net_admin, perfmon, sys_admin };
 struct Access {
   bool read = true;
   bool write = true;
+};
+
+/// Pins whose names stand in the file systems of a caller, and are looked up there. `directory` is
+/// a descriptor of the caller for relative paths; negative: its working directory.
+class PinPaths {
+ public:
+  virtual ~PinPaths() = default;
+
+  /// The object gains a user until its last name is removed. Errors: EEXIST, EPERM (a dot in the
+  /// name; no BPF file system there), EACCES, those of path resolution.
+  virtual Result<void> pin(std::string_view path, int directory, Ref<Object> object) = 0;
+  /// Errors: EACCES (no pin; its mode forbids it), those of path resolution.
+  virtual Result<Ref<Object>> get(std::string_view path, int directory, Access access) = 0;
 };
 
 class Caller {
@@ -36,6 +50,9 @@ class Caller {
   /// Hands a descriptor of this process over to the caller and gives its number there. Takes `fd`
   /// over, also when it fails. The default serves callers inside this process. Errors: EMFILE.
   virtual Result<int> receive(int fd) { return fd; }
+
+  /// Where the caller's pins are; null: in the runtime's own BPF file system.
+  virtual PinPaths* pin_paths() { return nullptr; }
 
   /// The network namespace in which ifindexes are looked up.
   virtual NetNamespace& net_namespace() = 0;

@@ -22,8 +22,7 @@ enum class LockRank : std::uint8_t {
   free_list = 80,     // element free lists: a leaf below buckets
   ids = 90,           // id tables: published and removed under any lock above
   port = 100,         // a port's own queues and files
-  packet_pool =
-      105,  // packet chunks that no slot has: ports take and give back frames under their own lock
+  packet_pool = 105,  // chunks that no slot has: taken and given back under a port's lock
   trace = 110,        // the trace log (bpf_printk)
   rcu_reclaim = 120,  // the reclaim queue: anything may retire
 };

@@ -404,6 +404,7 @@ struct get_id_attr {
   std::uint32_t id;  // start_id or the id asked for
   std::uint32_t next_id;
   std::uint32_t open_flags;
+  std::int32_t token_fd;
 };
 
 struct info_by_fd_attr {
