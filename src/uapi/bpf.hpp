@@ -404,6 +404,10 @@ struct get_id_attr {
   std::uint32_t id;  // start_id or the id asked for
   std::uint32_t next_id;
   std::uint32_t open_flags;
+};
+
+struct btf_get_fd_by_id_attr {
+  get_id_attr get;
   std::int32_t token_fd;
 };
 
