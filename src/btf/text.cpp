@@ -216,6 +216,12 @@ class ValueWriter {
   void address(int family, std::span<const std::byte> bytes) {
     const std::size_t needed = family == AF_INET ? sizeof(in_addr) : sizeof(in6_addr);
     std::array<char, INET6_ADDRSTRLEN> text;
+    // An IPv4-mapped address is read from its dotted form as well, and people know that one.
+    constexpr std::size_t mapped_at = 12;  // RFC 4291 section 2.5.5.2
+    if (family == AF_INET6 && bytes.size() == needed &&
+        IN6_IS_ADDR_V4MAPPED(reinterpret_cast<const in6_addr*>(bytes.data()))) {
+      return address(AF_INET, bytes.subspan(mapped_at));
+    }
     if (bytes.size() != needed || ::inet_ntop(family, bytes.data(), text.data(),
                                               static_cast<socklen_t>(text.size())) == nullptr)
       return word(hex_bytes(bytes));

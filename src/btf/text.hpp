@@ -14,11 +14,11 @@
 //
 // Network conventions, chosen by the names of fields, variables and typedefs in the chain of types:
 //   * __be16, __be32 or __be64 in the chain: shown and given in host order, stored big-endian;
-//   * such a __be32 called *addr* or ip (src_ip, ip4, vip; not skip): IPv4, 10.0.0.1 (a plain
-//   number is one in host order);
-//   * 16 unsigned bytes or __be32[4] called so, and struct in6_addr: IPv6, fe80::1. An IPv4
-//     address becomes, and is shown as, ::ffff:10.0.0.1;
-//   * 4 unsigned bytes called *addr* or ip (src_ip, ip4, vip; not skip): IPv4;
+//   * such a __be32, or 4 unsigned bytes, called *addr* or ip (src_ip, ip4, vip; not skip): IPv4,
+//     10.0.0.1 (for a __be32 a plain number is one in host order);
+//   * 16 unsigned bytes or __be32[4] called so, and struct in6_addr: IPv6, fe80::1. 10.0.0.1 stands
+//   for the
+//     IPv4-mapped ::ffff:10.0.0.1 and is how that is shown;
 //   * 6 unsigned bytes called *mac*, h_dest or h_source: aa:bb:cc:dd:ee:ff.
 #pragma once
 
