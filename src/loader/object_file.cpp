@@ -8,7 +8,10 @@
 
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -65,6 +68,19 @@ std::string_view short_name(int error) {
   return name != nullptr ? name : "unknown error";
 }
 
+/// libbpf has error numbers of its own, from 4000 on: an object that it cannot make sense of.
+int system_errno(int error) { return error == 0 || error >= 4000 ? EINVAL : error; }
+
+/// The errno with which the file at `path` cannot be read; 0 if it can.
+int why_unreadable(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0) return errno;
+  struct stat status{};
+  const int error = ::fstat(fd, &status) != 0 ? errno : S_ISDIR(status.st_mode) ? EISDIR : 0;
+  ::close(fd);
+  return error;
+}
+
 }  // namespace
 
 struct ObjectFile::Handle {
@@ -83,8 +99,11 @@ ObjectFile::ObjectFile(std::string path, std::unique_ptr<Handle> handle)
                          .type = static_cast<std::uint32_t>(bpf_program__type(program)),
                          .expected_attach_type =
                              static_cast<std::uint32_t>(bpf_program__expected_attach_type(program)),
+                         .is_optional = !bpf_program__autoload(program),
                          .skipped_because = {},
                          .fd = -1});
+    if (programs_.back().is_optional)
+      programs_.back().skipped_because = "it is optional, SEC(\"?…\"), and nobody asked for it";
   }
   bpf_map* map;
   bpf_object__for_each_map(map, handle_->object) {
@@ -98,6 +117,13 @@ ObjectFile::~ObjectFile() = default;
 
 Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
                                                      LoadProblem& problem) {
+  // Looked at here, because libbpf has no words for a file that cannot be read.
+  if (const int error = why_unreadable(path); error != 0) {
+    problem.message =
+        fmt::format("{}: cannot be read: {} ({})", path, words(error), short_name(error));
+    problem.hint = "give the path of an object that clang -target bpf made";
+    return Errno{error};
+  }
   auto handle = std::make_unique<Handle>();
   SeamMessages messages;
   const Seam seam(messages);
@@ -105,14 +131,11 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
               .kernel_log_size = handle->log.size());
   handle->object = bpf_object__open_file(path.c_str(), &options);
   if (handle->object == nullptr) {
-    const int error = errno == 0 ? EINVAL : errno;
+    const int error = system_errno(errno);
     const std::string_view said = last_line(messages.warnings);
-    const bool no_file = error == ENOENT || error == EACCES || error == EISDIR;
     problem.message = fmt::format("{}: cannot be opened as a BPF object: {} ({})", path,
-                                  no_file || said.empty() ? words(error) : said, short_name(error));
-    problem.hint =
-        no_file ? "check the path"
-                : "compile it with: clang -O2 -g -target bpf -c PROGRAM.bpf.c -o PROGRAM.bpf.o";
+                                  said.empty() ? words(error) : said, short_name(error));
+    problem.hint = "compile it with: clang -O2 -g -target bpf -c PROGRAM.bpf.c -o PROGRAM.bpf.o";
     return Errno{error};
   }
   return std::unique_ptr<ObjectFile>(new ObjectFile(path, std::move(handle)));
@@ -173,6 +196,17 @@ Result<void> ObjectFile::set_global(std::string_view section, std::string_view v
                 fmt::format("its variables are: {}", known));
 }
 
+void ObjectFile::want(std::string_view name) {
+  std::size_t index = 0;
+  bpf_program* program;
+  bpf_object__for_each_program(program, handle_->object) {
+    ProgramEntry& entry = programs_[index++];
+    if (!entry.is_optional || entry.name != name) continue;
+    entry.skipped_because.clear();
+    bpf_program__set_autoload(program, true);
+  }
+}
+
 Result<void> ObjectFile::load(Syscalls& syscalls, Caller& caller, const ProgramTypes& program_types,
                               const MapTypes& map_types, LoadProblem& problem) {
   for (const MapEntry& map : maps_) {
@@ -210,7 +244,7 @@ Result<void> ObjectFile::load_into_host(LoadProblem& problem) {
 Result<void> ObjectFile::finish_load(int result, const SeamMessages& messages,
                                      LoadProblem& problem) {
   if (result != 0) {
-    const int error = -result;
+    const int error = system_errno(-result);
     problem.log = handle_->log.c_str();
     const std::string_view program = failed_program(messages.warnings);
     const std::string_view reason = reason_line(problem.log);

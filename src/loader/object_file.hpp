@@ -31,6 +31,7 @@ class ObjectFile {
     std::string name, section;
     std::uint32_t type = 0;  // bpf_prog_type; 0 if libbpf does not know the section
     std::uint32_t expected_attach_type = 0;
+    bool is_optional = false;     // SEC("?…"): loaded only if asked for
     std::string skipped_because;  // empty if it is (to be) loaded
     int fd = -1;                  // after load(); owned by this object
   };
@@ -40,8 +41,8 @@ class ObjectFile {
     int fd = -1;  // after load(); owned by this object
   };
 
-  /// Reads and parses `path`. Errors: ENOENT, EACCES …, EINVAL (not a BPF object of this machine's
-  /// byte order).
+  /// Reads and parses `path`. Errors: ENOENT, EACCES …, EISDIR, EINVAL (not a BPF object of this
+  /// machine's byte order, or one with maps and no BTF).
   static Result<std::unique_ptr<ObjectFile>> open(const std::string& path, LoadProblem& problem);
   ~ObjectFile();
 
@@ -54,6 +55,10 @@ class ObjectFile {
   /// (value), ENOTSUPP (no BTF).
   Result<void> set_global(std::string_view section, std::string_view variable,
                           std::string_view value, LoadProblem& problem);
+
+  /// Has the optional program of that name, SEC("?…"), loaded as well. Before load(); other names
+  /// are left alone.
+  void want(std::string_view program);
 
   /// Creates the maps and loads the programs into `syscalls` in the name of `caller`; programs of
   /// types that `program_types` lacks are skipped. Errors: those of MAP_CREATE, BTF_LOAD and
