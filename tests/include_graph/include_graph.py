@@ -19,7 +19,7 @@ import sys
 ORDER_FILE = "cmake/SkepRoomOrder.cmake"
 DRAWING_FILE = "docs/architecture.md"
 SOURCE_SUFFIXES = {".hpp", ".cpp", ".h", ".c", ".inc"}
-TEST_ONLY = re.compile(r"(^test_|_(test|bench|fuzz|testing)$)")
+TEST_ONLY = re.compile(r"_(test|bench|fuzz|testing|fixture|test_support)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
 
