@@ -73,11 +73,14 @@ struct GlobalValue {
 
 struct LoadOptions {
   std::vector<GlobalValue> globals;
+  /// Optional programs, SEC("?…"), to load as well. Names of others are fine and change nothing.
+  std::vector<std::string> programs;
 };
 
 struct ProgramSummary {
   std::string name, section, type;
   bool loaded = false;
+  bool optional = false;        ///< SEC("?…"): loaded only if asked for
   std::string skipped_because;  ///< if not loaded
 };
 struct MapSummary {

@@ -37,7 +37,7 @@ struct skep_runtime_options {
 /* Makes a runtime; `options` may be NULL. NULL with errno EINVAL (a value out of range) or ENOMEM. Thread: any. */
 SKEP_API struct skep_runtime *skep_runtime_new(const struct skep_runtime_options *options);
 
-/* Ends a runtime. Descriptors that it handed out stay open but are dead (EBADF from skep_bpf of any runtime). NULL is fine.
+/* Ends a runtime. Descriptors that it handed out stay open but are dead (EINVAL from skep_bpf of any runtime). NULL is fine.
  * No other thread may be inside the runtime. */
 SKEP_API void skep_runtime_free(struct skep_runtime *runtime);
 

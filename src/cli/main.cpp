@@ -12,8 +12,13 @@
 int main(int argc, char** argv) {
   using namespace skep::cli;
   CLI::App app("Linux BPF networking in user space", "skep");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // none is refused below: then an unknown word is named
   app.set_version_flag("--version", SKEP_VERSION);
+  app.failure_message([](const CLI::App* command, const CLI::Error& error) {
+    const bool in_verb = !command->get_subcommands().empty();
+    return fmt::format("skep: {}\nhint: skep {}--help lists what there is\n", error.what(),
+                       in_verb ? command->get_subcommands().front()->get_name() + " " : "");
+  });
   CLI::App* run = nullptr;
   const std::function<int()> carry_out_run = add_run_command(app, run);
   try {
@@ -21,6 +26,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // Asking for help or the version is no misuse.
     return app.exit(error) == 0 ? done : misused;
+  }
+  if (app.get_subcommands().empty()) {
+    say("no command was given", "skep --help lists what there is");
+    return misused;
   }
   try {
     return carry_out_run();

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -19,6 +20,10 @@ using Json = nlohmann::ordered_json;
 constexpr const char* argument_hint =
     "write --map 'NAME[KEY]=VALUE', for example --map 'ports[0]=lan1' or --map "
     "'vips[{address=10.0.0.1,port=80}]={id=1}'";
+
+/// Lists and objects inside each other. Values of types are not as deep, and are written out
+/// recursively.
+constexpr int max_json_depth = 64;
 
 /// Position of the bracket that closes the one at `open`, or npos.
 std::size_t closing_bracket(std::string_view text, std::size_t open) {
@@ -96,11 +101,18 @@ MapAssignment parse_map_argument(std::string_view text) {
 std::vector<MapAssignment> parse_map_json(std::string_view text, const std::string& name) {
   constexpr const char* shape =
       R"(write {"MAP": [{"key": KEY, "value": VALUE}, …], …}; docs/maps.md has examples)";
+  const auto limit_depth = [&](int depth, Json::parse_event_t, const Json&) {
+    if (depth > max_json_depth)
+      throw Misuse{fmt::format("{}: nested deeper than {}", name, max_json_depth), shape};
+    return true;
+  };
   Json json;
   try {
-    json = Json::parse(text);
+    json = Json::parse(text, limit_depth);
   } catch (const Json::parse_error& error) {
     throw Misuse{fmt::format("{}: byte {}: not JSON", name, error.byte), shape};
+  } catch (const Json::out_of_range&) {
+    throw Misuse{fmt::format("{}: a number is out of range", name), shape};
   }
   if (!json.is_object()) throw Misuse{fmt::format("{}: is not an object of maps", name), shape};
   std::vector<MapAssignment> out;
@@ -122,10 +134,14 @@ std::vector<MapAssignment> parse_map_json(std::string_view text, const std::stri
 
 std::vector<MapAssignment> parse_map_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file && !file.eof())
-    throw Misuse{fmt::format("--map-file {}: cannot be read: {}", path, std::strerror(errno)),
+  int error = file ? 0 : errno;
+  // A directory opens as a file does, and throws when it is read.
+  if (file && std::filesystem::is_directory(path)) error = EISDIR;
+  if (error != 0)
+    throw Misuse{fmt::format("--map-file {}: cannot be read: {} ({})", path, std::strerror(error),
+                             strerrorname_np(error)),
                  "check the path"};
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
   return parse_map_json(text, path);
 }
 

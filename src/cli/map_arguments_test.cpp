@@ -54,6 +54,24 @@ TEST(MapFile, SaysWhereItIsWrong) {
   EXPECT_EQ(message(R"({"m": 1})"), "f.json: m: is not a list of entries");
   EXPECT_EQ(message(R"({"m": [{"key": 1}]})"),
             "f.json: m: entry 0 is not {\"key\": …, \"value\": …}");
+  EXPECT_EQ(message(R"({"m": [{"key": 1e400, "value": 1}]})"),
+            "f.json: a number is out of range");
+}
+
+// Values are written out recursively: a file must not be able to exhaust the stack.
+TEST(MapFile, NestingHasALimit) {
+  const auto file = [](std::size_t depth) {
+    return R"({"m": [{"key": 1, "value": )" + std::string(depth, '[') + std::string(depth, ']') +
+           "}]}";
+  };
+  EXPECT_EQ(parse_map_json(file(60), "f.json").at(0).value,
+            std::string(60, '[') + std::string(60, ']'));
+  try {
+    parse_map_json(file(100'000), "f.json");
+    FAIL();
+  } catch (const Misuse& misuse) {
+    EXPECT_EQ(misuse.message, "f.json: nested deeper than 64");
+  }
 }
 
 TEST(MapFile, AMissingFileIsNamed) {
@@ -61,8 +79,9 @@ TEST(MapFile, AMissingFileIsNamed) {
     parse_map_file("/nonexistent/maps.json");
     FAIL();
   } catch (const Misuse& misuse) {
-    EXPECT_EQ(misuse.message,
-              "--map-file /nonexistent/maps.json: cannot be read: No such file or directory");
+    EXPECT_EQ(
+        misuse.message,
+        "--map-file /nonexistent/maps.json: cannot be read: No such file or directory (ENOENT)");
   }
 }
 

@@ -9,10 +9,13 @@
 #include <fmt/format.h>
 #include <skep/runtime.hpp>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,13 +36,18 @@ struct Options {
   bool dump_maps = false, json = false, log = false;
 };
 
-/// `NAME=REST`.
+/// Takes `NAME=REST` apart; `shape` says what it is for `option`.
 std::pair<std::string, std::string> split(const std::string& text, std::string_view option,
-                                          const char* hint) {
+                                          std::string_view shape, const char* hint) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
-    throw Misuse{fmt::format("{} {}: is not NAME=…", option, text), hint};
+    throw Misuse{fmt::format("{} {}: is not {}", option, text, shape), hint};
   return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::pair<std::string, std::string> split_attachment(const std::string& text) {
+  return split(text, "--xdp", "PORT=PROGRAM",
+               "write --xdp PORT=PROGRAM, for example --xdp eth0=forward");
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -62,6 +70,14 @@ std::vector<std::string> attachable(const LoadedObject& object) {
   return names;
 }
 
+/// XDP programs that are loaded only if an --xdp names them.
+std::vector<std::string> optional_programs(const LoadedObject& object) {
+  std::vector<std::string> names;
+  for (const ProgramSummary& program : object.programs())
+    if (program.optional && program.type == "xdp") names.push_back(program.name);
+  return names;
+}
+
 class RunCommand {
  public:
   explicit RunCommand(const Options& options) : options_(options) {}
@@ -77,9 +93,11 @@ class RunCommand {
     LoadOptions load;
     for (const MapAssignment& entry : assignments_)
       if (entry.is_global()) load.globals.push_back({entry.map, entry.key, entry.value});
+    for (const std::string& text : options_.attachments)
+      load.programs.push_back(split_attachment(text).second);
     const LoadedObject object = take(runtime.load_object(options_.object, load));
     for (const ProgramSummary& program : object.programs())
-      if (!program.loaded)
+      if (!program.loaded && !program.optional)
         fmt::print(stderr, "skep: note: program {} is not loaded: {}\n", program.name,
                    program.skipped_because);
     attach(runtime, object);
@@ -90,16 +108,24 @@ class RunCommand {
     Report report{.run = take(runtime.run({.repeat = options_.repeat})), .maps = {}};
     if (options_.dump_maps) dump_maps(runtime, object, report);
     const std::string text = options_.json ? as_json(report) : as_text(report);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    if (std::fflush(stdout) != 0)
-      throw Refusal{
-          {.code = EIO, .message = "the report could not be written", .hint = {}, .log = {}}};
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+      throw Refusal{{.code = errno,
+                     .message = fmt::format("the report cannot be written: {} ({})",
+                                            std::strerror(errno), strerrorname_np(errno)),
+                     .hint = {},
+                     .log = {}}};
 
     int code = done;
     for (const PortReport& port : report.run.ports) {
-      if (port.error.empty()) continue;
-      say(fmt::format("port {}: {}", port.name, port.error), {});
-      code = refused;
+      // One sentence a line, or the hint to the one before.
+      std::istringstream lines(port.error);
+      for (std::string line; std::getline(lines, line); code = refused) {
+        if (line.starts_with("hint: ")) {
+          fmt::print(stderr, "{}\n", line);
+        } else {
+          say(fmt::format("port {}: {}", port.name, line), {});
+        }
+      }
     }
     return code;
   }
@@ -121,14 +147,15 @@ class RunCommand {
       std::filesystem::create_directories(options_.out_dir, error);
       if (error)
         throw Refusal{{.code = error.value(),
-                       .message = fmt::format("--out {}: cannot be made: {}", options_.out_dir,
-                                              error.message()),
-                       .hint = {},
+                       .message = fmt::format("--out {}: cannot be made: {} ({})", options_.out_dir,
+                                              error.message(), strerrorname_np(error.value())),
+                       .hint = "choose a directory that you may write",
                        .log = {}}};
     }
     for (const std::string& text : options_.ports) {
-      auto [name, spec] = split(
-          text, "--port", "write --port NAME=KIND[:ARGS], for example --port eth0=pcap:in.pcap");
+      auto [name, spec] =
+          split(text, "--port", "NAME=KIND",
+                "write --port NAME=KIND[:ARGS], for example --port eth0=pcap:in.pcap");
       ports_.push_back(name);
       take(runtime.add_port({.name = name, .spec = spec, .out_dir = options_.out_dir}));
     }
@@ -137,21 +164,24 @@ class RunCommand {
   void attach(Runtime& runtime, const LoadedObject& object) {
     if (!options_.attachments.empty()) {
       for (const std::string& text : options_.attachments) {
-        const auto [port, program] =
-            split(text, "--xdp", "write --xdp PORT=PROGRAM, for example --xdp eth0=forward");
+        const auto [port, program] = split_attachment(text);
         take(runtime.attach_xdp(port, object, program));
       }
       return;
     }
     const std::vector<std::string> names = attachable(object);
-    if (names.size() != 1) {
-      throw Misuse{names.empty() ? fmt::format("{}: has no XDP program to attach", options_.object)
-                                 : fmt::format("{}: has {} XDP programs: say which runs where",
-                                               options_.object, names.size()),
-                   names.empty()
+    if (names.empty()) {
+      const std::vector<std::string> optional = optional_programs(object);
+      throw Misuse{fmt::format("{}: has no XDP program to attach", options_.object),
+                   optional.empty()
                        ? std::string("put it into SEC(\"xdp\")")
-                       : fmt::format("add --xdp PORT=PROGRAM; the programs are {}", joined(names))};
+                       : fmt::format("add --xdp PORT=PROGRAM; the optional programs are {}",
+                                     joined(optional))};
     }
+    if (names.size() > 1)
+      throw Misuse{fmt::format("{}: has {} XDP programs: say which runs where", options_.object,
+                               names.size()),
+                   fmt::format("add --xdp PORT=PROGRAM; the programs are {}", joined(names))};
     for (const std::string& port : ports_) take(runtime.attach_xdp(port, object, names.front()));
   }
 
@@ -202,8 +232,10 @@ std::function<int()> add_run_command(CLI::App& app, CLI::App*& command) {
       ->check(CLI::IsMember({"virtual", "real"}));
   command->add_option("--repeat", options->repeat, "how often the input is played")
       ->check(CLI::Range(1U, 1'000'000'000U));
-  command->add_option("--budget", options->instruction_budget,
-                      "instructions that one run of a program may take");
+  command
+      ->add_option("--budget", options->instruction_budget,
+                   "instructions that one run of a program may take")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000'000'000}));
   command->add_flag("--dump-maps", options->dump_maps, "list all maps after the run");
   command->add_flag("--json", options->json, "print one JSON document instead of tables");
   command->add_flag("--log", options->log,

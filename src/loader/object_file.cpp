@@ -3,7 +3,9 @@
 
 #include "btf/btf.hpp"
 #include "btf/text.hpp"
+#include "loader/btf_references.hpp"
 #include "object/budget.hpp"
+#include "rcu/rcu.hpp"
 #include "result/log.hpp"
 
 #include <bpf/btf.h>
@@ -23,6 +25,8 @@
 namespace skep {
 namespace {
 
+constexpr std::string_view compile_hint =
+    "compile it with: clang -O2 -g -target bpf -c PROGRAM.bpf.c -o PROGRAM.bpf.o";
 constexpr std::size_t kernel_log_bytes = 1U << 20;
 constexpr std::uint64_t btf_budget_bytes = 64U << 20;
 
@@ -57,6 +61,16 @@ std::string_view failed_program(std::string_view warnings) {
   return name.substr(0, name.find('\''));
 }
 
+/// libbpf writes `map 'NAME': failed to create: …` about a map that was refused, after it has tried
+/// once more without BTF.
+std::string_view failed_map(std::string_view warnings) {
+  const std::size_t end = warnings.find("': failed to create: ");
+  if (end == std::string_view::npos) return {};
+  const std::size_t quote = warnings.substr(0, end).rfind('\'');
+  return quote == std::string_view::npos ? std::string_view()
+                                         : warnings.substr(quote + 1, end - quote - 1);
+}
+
 std::string_view words(int error) {
   if (error == ENOTSUPP) return "not supported";
   return std::strerror(error);  // the messages live as long as the process for known numbers
@@ -67,6 +81,12 @@ std::string_view short_name(int error) {
   const char* const name = strerrorname_np(error);
   return name != nullptr ? name : "unknown error";
 }
+
+/// Stands behind what objects need and in front of the references to them: objects are destroyed
+/// after a grace period, on another thread.
+struct GraceAtEnd {
+  ~GraceAtEnd() { rcu::barrier(); }
+};
 
 /// libbpf has error numbers of its own, from 4000 on: an object that it cannot make sense of.
 int system_errno(int error) { return error == 0 || error >= 4000 ? EINVAL : error; }
@@ -124,9 +144,16 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
     problem.hint = "give the path of an object that clang -target bpf made";
     return Errno{error};
   }
-  auto handle = std::make_unique<Handle>();
   SeamMessages messages;
   const Seam seam(messages);
+  if (const std::string why = bad_btf_reference(path); !why.empty()) {
+    problem.message =
+        fmt::format("{}: damaged type information: {} ({})", path, why, short_name(EINVAL));
+    problem.hint = std::string(compile_hint);
+    return Errno{EINVAL};
+  }
+  messages = {};  // what libbpf said of the BTF it says again
+  auto handle = std::make_unique<Handle>();
   LIBBPF_OPTS(bpf_object_open_opts, options, .kernel_log_buf = handle->log.data(),
               .kernel_log_size = handle->log.size());
   handle->object = bpf_object__open_file(path.c_str(), &options);
@@ -134,8 +161,8 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
     const int error = system_errno(errno);
     const std::string_view said = last_line(messages.warnings);
     problem.message = fmt::format("{}: cannot be opened as a BPF object: {} ({})", path,
-                                  said.empty() ? words(error) : said, short_name(error));
-    problem.hint = "compile it with: clang -O2 -g -target bpf -c PROGRAM.bpf.c -o PROGRAM.bpf.o";
+                                  said.empty() ? "it is damaged" : said, short_name(error));
+    problem.hint = std::string(compile_hint);
     return Errno{error};
   }
   return std::unique_ptr<ObjectFile>(new ObjectFile(path, std::move(handle)));
@@ -165,6 +192,7 @@ Result<void> ObjectFile::set_global(std::string_view section, std::string_view v
   std::uint32_t blob_bytes = 0;
   const void* const blob = btf__raw_data(types, &blob_bytes);
   Budget budget(btf_budget_bytes);
+  const GraceAtEnd grace;
   Log log;
   auto parsed = Btf::parse({static_cast<const std::byte*>(blob), blob_bytes}, budget, log);
   if (!parsed) return refuse(parsed.error().code, fmt::format("type information: {}", log.text()));
@@ -194,6 +222,25 @@ Result<void> ObjectFile::set_global(std::string_view section, std::string_view v
   }
   return refuse(ENOENT, fmt::format("section {} has no variable {}", section, variable),
                 fmt::format("its variables are: {}", known));
+}
+
+Result<void> ObjectFile::set_max_entries(std::string_view name, std::uint32_t max_entries,
+                                         LoadProblem& problem) {
+  const auto refuse = [&](int error, std::string_view why) -> Result<void> {
+    problem = {.message = fmt::format("{}: map {}: {} ({})", path_, name, why, short_name(error)),
+               .hint = {},
+               .log = {}};
+    return Errno{error};
+  };
+  if (max_entries == 0) return refuse(EINVAL, "a capacity of 0 entries");
+  bpf_map* map;
+  bpf_object__for_each_map(map, handle_->object) {
+    if (bpf_map__name(map) != name) continue;
+    const int result = bpf_map__set_max_entries(map, max_entries);
+    if (result != 0) return refuse(system_errno(-result), "cannot be resized");
+    return ok();
+  }
+  return refuse(ENOENT, "there is none of that name");
 }
 
 void ObjectFile::want(std::string_view name) {
@@ -251,6 +298,10 @@ Result<void> ObjectFile::finish_load(int result, const SeamMessages& messages,
     if (!program.empty() && !reason.empty()) {
       problem.message =
           fmt::format("{}: program {}: {} ({})", path_, program, reason, short_name(error));
+    } else if (const std::string_view refused = failed_map(messages.warnings); !refused.empty()) {
+      problem.message = fmt::format("{}: map {}: cannot be created: {} ({})", path_, refused,
+                                    words(error), short_name(error));
+      if (error == ENOMEM) problem.hint = "it needs more memory than the runtime may use";
     } else {
       // libbpf's first warning is about the step that failed, the later ones about what it gave up
       // for it.

@@ -56,6 +56,11 @@ class ObjectFile {
   Result<void> set_global(std::string_view section, std::string_view variable,
                           std::string_view value, LoadProblem& problem);
 
+  /// Gives a map another capacity than the object says. Before load(). Errors: ENOENT (no such
+  /// map), EINVAL (0).
+  Result<void> set_max_entries(std::string_view map, std::uint32_t max_entries,
+                               LoadProblem& problem);
+
   /// Has the optional program of that name, SEC("?…"), loaded as well. Before load(); other names
   /// are left alone.
   void want(std::string_view program);

@@ -34,7 +34,7 @@ int fail(int error) {
 }
 
 int collect_message(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level == LIBBPF_DEBUG || current == nullptr || current->messages == nullptr) return 0;
+  if (level != LIBBPF_WARN || current == nullptr || current->messages == nullptr) return 0;
   char line[1024];
   const int length = std::vsnprintf(line, sizeof(line), format, arguments);
   if (length <= 0) return 0;

@@ -140,7 +140,7 @@ class Entries {
     } else if (const auto given = number(port)) {
       ifindex = *given;
     } else {
-      why = fmt::format("there is no port {}", port);
+      why = fmt::format("there is no port {} (there are: {})", port, port_names());
       return Errno{EINVAL};
     }
     put(out, 0, ifindex);
@@ -153,7 +153,7 @@ class Entries {
     }
     const int fd = names_.program_fd(program);
     if (fd < 0) {
-      why = fmt::format("there is no loaded program {}", program);
+      why = fmt::format("the object has no loaded program {}", program);
       return Errno{EINVAL};
     }
     put(out, 4, fd);
@@ -163,11 +163,18 @@ class Entries {
   Result<void> parse_program(std::string_view text, Bytes& out, std::string& why) const {
     const int fd = names_.program_fd(text);
     if (fd < 0) {
-      why = fmt::format("there is no loaded program {}", text);
+      why = fmt::format("the object has no loaded program {}", text);
       return Errno{EINVAL};
     }
     put(out, 0, fd);
     return ok();
+  }
+
+  std::string port_names() const {
+    std::string names;
+    for (const Ref<Device>& device : names_.net_namespace.devices())
+      names += (names.empty() ? "" : ", ") + device->name();
+    return names;
   }
 
   std::string program_name(std::uint32_t id) const {

@@ -76,6 +76,7 @@ std::vector<ProgramSummary> LoadedObject::programs() const {
                    .section = program.section,
                    .type = type != nullptr ? std::string(type->name()) : std::string(),
                    .loaded = program.fd >= 0,
+                   .optional = program.is_optional,
                    .skipped_because = program.skipped_because});
   }
   return out;
@@ -222,6 +223,7 @@ Expected<LoadedObject> Runtime::load_object(const std::string& path, const LoadO
     auto set = (*file)->set_global(global.section, global.variable, global.value, problem);
     if (!set) return refuse(set.error(), std::move(problem));
   }
+  for (const std::string& program : options.programs) (*file)->want(program);
   auto loaded =
       (*file)->load(world.syscalls, *world.caller, world.program_types, world.map_types, problem);
   if (!loaded) return refuse(loaded.error(), std::move(problem));
@@ -237,9 +239,19 @@ Expected<void> Runtime::attach_xdp(std::string_view port, const LoadedObject& ob
   std::vector<std::string> known;
   const ProgramSummary* chosen = nullptr;
   const std::vector<ProgramSummary> programs = object.programs();
+  std::size_t in_section = 0;
   for (const ProgramSummary& candidate : programs) {
-    if (candidate.name == program || candidate.section == program) chosen = &candidate;
     if (candidate.type == "xdp") known.push_back(candidate.name);
+    if (candidate.section != program) continue;
+    ++in_section;
+    chosen = &candidate;
+  }
+  for (const ProgramSummary& candidate : programs)
+    if (candidate.name == program) chosen = &candidate;
+  if (chosen != nullptr && chosen->name != program && in_section > 1) {
+    return refuse(EINVAL,
+                  fmt::format("port {}: section {} has {} programs", port, program, in_section),
+                  fmt::format("name one of {}", joined(known)));
   }
   if (chosen == nullptr) {
     return refuse(ENOENT, fmt::format("port {}: there is no program {}", port, program),
