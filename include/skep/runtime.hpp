@@ -50,7 +50,7 @@ struct RuntimeOptions {
   std::uint64_t seed = 1;
   std::uint64_t memory_bytes = 1ULL << 30;       ///< budget of maps, programs, packets and logs
   std::uint64_t instruction_budget = 1'000'000;  ///< per run of a program
-  unsigned packet_chunks = 8192;                 ///< chunks of 4,096 bytes
+  unsigned packet_chunks = 8192;  ///< of 4,096 bytes; 4 for each CPU and 16 more at least
 };
 
 /// A device and what stands behind it.
@@ -60,7 +60,7 @@ struct PortOptions {
                               ///< `gen:flows=16,frames=1000`
   std::string
       out_dir;  ///< where a pcap port writes NAME.out.pcap and NAME.host.pcap; empty: nowhere
-  unsigned mtu = 1500;  ///< bytes above the Ethernet header
+  unsigned mtu = 1500;  ///< bytes above the Ethernet header, 68 … 65535
 };
 
 /// Sets a global variable of an object before it is loaded: `.rodata` configuration, `.data`,
@@ -90,6 +90,7 @@ struct MapSummary {
 
 /// A loaded object: programs and maps by name. Closing it releases its descriptors; what is
 /// attached stays.
+/// Must not be used after its runtime is gone, only destroyed.
 class SKEP_API LoadedObject {
  public:
   LoadedObject(LoadedObject&&) noexcept;
@@ -189,6 +190,8 @@ class SKEP_API Runtime {
   /// Plays the input of all ports through the attached programs until no port has any left. What
   /// was processed before an input turned out damaged stays, and is written; the port's `error`
   /// says so. Blocks.
+  /// Counters go on from one run to the next; `seconds` is of this run.
+  /// Errors: EINVAL (repeat is 0), ESPIPE (an input cannot be played again).
   Expected<RunReport> run(const RunOptions& options);
 
  private:

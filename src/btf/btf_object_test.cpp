@@ -60,10 +60,9 @@ TEST_F(BtfObject, BackendsHaveSpecialFieldsAndText) {
                         value, why))
       << why;
   const std::string text = format_value(*btf_, backend, value);
-  EXPECT_NE(
-      text.find("verdict=DROP,address6=10.0.0.9,dst_mac=02:00:00:00:00:07,name=\"web\","
-                "flow=0x0,weight=0.5,active=true,"),
-      std::string::npos)
+  EXPECT_NE(text.find("verdict=DROP,address6=10.0.0.9,dst_mac=02:00:00:00:00:07,name=\"web\","
+                      "flow=0x0,weight=0.5,active=true,"),
+            std::string::npos)
       << text;
 }
 

@@ -207,6 +207,8 @@ class ValueReader {
       store_bits(out_, place.bit_offset, bits, token.text == "true" ? 1 : 0);
       return {};
     }
+    if (integer.is_bool && !read_literal(token.text))
+      return refuse(fmt::format("\"{}\" is not true or false", shortened(token.text)));
     if (is_character(type) && token.quoted) {
       const auto text = unescape(token.text);
       if (!text || text->size() != 1)

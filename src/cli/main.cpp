@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command `skep`. Exit codes: 0 done, 1 refused, 2 misused.
+#include "cli/exec_command.hpp"
 #include "cli/run_command.hpp"
 #include "cli/words.hpp"
 
@@ -19,8 +20,10 @@ int main(int argc, char** argv) {
     return fmt::format("skep: {}\nhint: skep {}--help lists what there is\n", error.what(),
                        in_verb ? command->get_subcommands().front()->get_name() + " " : "");
   });
-  CLI::App* run = nullptr;
+  CLI::App *run = nullptr, *exec = nullptr, *serve = nullptr;
   const std::function<int()> carry_out_run = add_run_command(app, run);
+  const std::function<int()> carry_out_exec = add_exec_command(app, exec);
+  const std::function<int()> carry_out_serve = add_serve_command(app, serve);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -32,6 +35,8 @@ int main(int argc, char** argv) {
     return misused;
   }
   try {
+    if (exec->parsed()) return carry_out_exec();
+    if (serve->parsed()) return carry_out_serve();
     return carry_out_run();
   } catch (const Misuse& misuse) {
     say(misuse.message, misuse.hint);

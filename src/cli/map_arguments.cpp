@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 namespace skep::cli {
 namespace {
@@ -101,14 +102,17 @@ MapAssignment parse_map_argument(std::string_view text) {
 std::vector<MapAssignment> parse_map_json(std::string_view text, const std::string& name) {
   constexpr const char* shape =
       R"(write {"MAP": [{"key": KEY, "value": VALUE}, …], …}; docs/maps.md has examples)";
-  const auto limit_depth = [&](int depth, Json::parse_event_t, const Json&) {
+  std::set<std::string> maps;
+  const auto check = [&](int depth, Json::parse_event_t event, const Json& parsed) {
     if (depth > max_json_depth)
       throw Misuse{fmt::format("{}: nested deeper than {}", name, max_json_depth), shape};
+    if (depth == 1 && event == Json::parse_event_t::key && !maps.insert(parsed).second)
+      throw Misuse{fmt::format("{}: {}: is there twice", name, parsed.get<std::string>()), shape};
     return true;
   };
   Json json;
   try {
-    json = Json::parse(text, limit_depth);
+    json = Json::parse(text, check);
   } catch (const Json::parse_error& error) {
     throw Misuse{fmt::format("{}: byte {}: not JSON", name, error.byte), shape};
   } catch (const Json::out_of_range&) {

@@ -50,12 +50,12 @@ TEST(MapFile, SaysWhereItIsWrong) {
     return std::string("accepted");
   };
   EXPECT_EQ(message("{\"m\": "), "f.json: byte 7: not JSON");
+  EXPECT_EQ(message(R"({"m": [], "m": []})"), "f.json: m: is there twice");
   EXPECT_EQ(message("[]"), "f.json: is not an object of maps");
   EXPECT_EQ(message(R"({"m": 1})"), "f.json: m: is not a list of entries");
   EXPECT_EQ(message(R"({"m": [{"key": 1}]})"),
             "f.json: m: entry 0 is not {\"key\": …, \"value\": …}");
-  EXPECT_EQ(message(R"({"m": [{"key": 1e400, "value": 1}]})"),
-            "f.json: a number is out of range");
+  EXPECT_EQ(message(R"({"m": [{"key": 1e400, "value": 1}]})"), "f.json: a number is out of range");
 }
 
 // Values are written out recursively: a file must not be able to exhaust the stack.

@@ -182,7 +182,8 @@ std::string as_json(const Report& report) {
   }
   document["trace"] = report.run.trace;
   document["trace_lost"] = report.run.trace_lost;
-  return document.dump(2) + "\n";
+  // Strings of programs and file names may be no UTF-8; what is not is replaced.
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace skep::cli

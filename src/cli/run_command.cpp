@@ -89,7 +89,10 @@ class RunCommand {
          .clock = options_.clock == "real" ? ClockKind::real_time : ClockKind::virtual_time,
          .seed = options_.seed,
          .instruction_budget = options_.instruction_budget}));
-    add_ports(runtime);
+    if (options_.ports.empty())
+      throw Misuse{
+          "no port: nothing to receive packets from",
+          "add --port NAME=KIND, for example --port in0=pcap:capture.pcap --port out0=null"};
     LoadOptions load;
     for (const MapAssignment& entry : assignments_)
       if (entry.is_global()) load.globals.push_back({entry.map, entry.key, entry.value});
@@ -100,6 +103,7 @@ class RunCommand {
       if (!program.loaded && !program.optional)
         fmt::print(stderr, "skep: note: program {} is not loaded: {}\n", program.name,
                    program.skipped_because);
+    add_ports(runtime);  // after the object: ports empty their output files
     attach(runtime, object);
     for (const MapAssignment& entry : assignments_)
       if (!entry.is_global())
@@ -138,10 +142,6 @@ class RunCommand {
   }
 
   void add_ports(Runtime& runtime) {
-    if (options_.ports.empty())
-      throw Misuse{
-          "no port: nothing to receive packets from",
-          "add --port NAME=KIND, for example --port in0=pcap:capture.pcap --port out0=null"};
     if (!options_.out_dir.empty()) {
       std::error_code error;
       std::filesystem::create_directories(options_.out_dir, error);
@@ -225,7 +225,8 @@ std::function<int()> add_run_command(CLI::App& app, CLI::App*& command) {
   command->add_option("--out", options->out_dir, "directory for PORT.out.pcap and PORT.host.pcap");
   command->add_option("--cpus", options->cpus, "possible CPUs that programs see")
       ->check(CLI::Range(1U, 256U));
-  command->add_option("--seed", options->seed, "seed of hash tables and random numbers");
+  command->add_option("--seed", options->seed, "seed of hash tables and random numbers")
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{0x7fff'ffff'ffff'ffff}));
   command
       ->add_option("--clock", options->clock,
                    "virtual: time follows the packets, reproducible; real: as fast as it goes")

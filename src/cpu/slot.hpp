@@ -5,7 +5,8 @@
 //
 // Guarantees
 // G1  At most one thread owns a slot; ownership passes with acquire/release, so per-slot state
-// needs no atomics. G2  Slots 0 … cpus-1 are the possible CPUs that programs see. The control slots
+// needs no atomics.
+// G2  Slots 0 … cpus-1 are the possible CPUs that programs see. The control slots
 // above have free lists and caches but
 //     no per-CPU values: commands run there and never wait for a busy worker.
 #pragma once

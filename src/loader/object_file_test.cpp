@@ -7,10 +7,12 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 
 namespace skep {
 namespace {
@@ -80,6 +82,13 @@ TEST(ObjectFile, SettingAGlobalLeavesNothingToBeDestroyedLater) {
   const auto file = open_balancer();
   ASSERT_NE(file, nullptr);
   LoadProblem problem;
+  // Grace periods take as long as this thread's sections.
+  const std::jthread reader([](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      const rcu::ReadGuard section;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
   for (int round = 0; round < 20; ++round)
     ASSERT_OK(file->set_global(".rodata", "debug", "1", problem)) << problem.message;
   rcu::barrier();

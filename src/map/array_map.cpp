@@ -50,9 +50,10 @@ const MapType ArrayMap::type_entry = {
 Result<Ref<Map>> ArrayMap::make(const MapType& type, MapSpec spec,
                                 const MapEnvironment& environment) {
   const std::uint64_t bytes = round_up_8(spec.value_bytes) * spec.max_entries;
-  const bool mmapable = (spec.flags & BPF_F_MMAPABLE) != 0;
-  MapMemory memory = TRY(mmapable ? MapMemory::shared(environment.budget, bytes)
-                                  : MapMemory::anonymous(environment.budget, bytes));
+  // Whoever maps a lock could hold it for ever: such a map has no mmap (maps.md 1.4).
+  const bool shared = (spec.flags & BPF_F_MMAPABLE) != 0 && spec.record.empty();
+  MapMemory memory = TRY(shared ? MapMemory::shared(environment.budget, bytes)
+                                : MapMemory::anonymous(environment.budget, bytes));
   return Ref<Map>(make_object<ArrayMap>(type, std::move(spec), environment, std::move(memory)));
 }
 

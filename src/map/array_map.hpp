@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // ARRAY: elements that exist from the start, updated in place. Linux counterpart:
 // kernel/bpf/arraymap.c; contract: maps.md section 4. With BPF_F_MMAPABLE the elements live in a
-// memfd, which processes map as they map a kernel's array.
+// memfd, which processes map as they map a kernel's array; not if they hold special fields.
 //
 // Guarantees
 // G1  No operation waits for another, except under F_LOCK.
 // G2  An aligned word is read and written whole; a longer value may mix an old and a new one, as on
-// Linux. G3  Addresses of elements do not change while the map lives.
+// Linux.
+// G3  Addresses of elements do not change while the map lives.
 #pragma once
 
 #include "map/map.hpp"

@@ -94,6 +94,15 @@ TEST_F(ArrayMapTest, MemoryFiguresOfLinux) {
   EXPECT_EQ((*create(spec(1000, 8, BPF_F_MMAPABLE)))->memory_bytes(), 4096u + 8192);
 }
 
+// A client that maps a lock could hold it for ever. maps.md 1.4: a map with a record has no mmap.
+TEST_F(ArrayMapTest, MemoryWithALockIsNotShared) {
+  MapSpec locked = spec(1, 8, BPF_F_MMAPABLE);
+  add_lock(locked, 4);
+  const Ref<Map> map = *create(std::move(locked));
+  EXPECT_ERRNO(map->memory_fd(), ENOTSUPP);
+  EXPECT_EQ(map->memory_bytes(), 4096u + 4096);  // as Linux accounts for it
+}
+
 TEST_F(ArrayMapTest, TheBudgetIsChargedInWholePages) {
   const std::uint64_t before = budget.used_bytes();
   {

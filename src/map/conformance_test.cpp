@@ -319,6 +319,8 @@ TEST_P(EveryMap, UnsupportedSpecialFieldsAreRefused) {
   const std::uint32_t lock = builder.structure("bpf_spin_lock", 4, {{"val", u32, 0}});
   const std::uint32_t with_timer = builder.structure("with_timer", 24, {{"timer", timer, 0}});
   const std::uint32_t with_lock = builder.structure("with_lock", 24, {{"lock", lock, 0}});
+  const std::uint32_t inner = builder.structure("inner", 4, {{"lock", lock, 0}});
+  const std::uint32_t packed = builder.structure("packed", 24, {{"inner", inner, 2}});
   const Ref<Btf> btf = builder.build(budget);
   const auto attempt = [&](std::uint32_t value_type) {
     MapSpec typed{.type = GetParam().type,
@@ -339,6 +341,8 @@ TEST_P(EveryMap, UnsupportedSpecialFieldsAreRefused) {
   } else {
     EXPECT_OK(attempt(with_lock));
   }
+  // Aligned in its own struct, not in the value.
+  EXPECT_ERRNO(attempt(packed), EOPNOTSUPP);
 }
 
 // What a type does not have answers as maps.md says, not with a crash.

@@ -17,10 +17,18 @@ inline bool has_both_program_access_flags(std::uint32_t flags) {
   return (flags & both) == both;
 }
 
+/// Where the bpf_spin_lock of a value lies.
+inline std::optional<std::uint32_t> lock_offset(const MapSpec& spec) {
+  const SpecialField* const field = spec.record.find(FieldKind::spin_lock);
+  return field != nullptr ? std::optional(field->offset) : std::nullopt;
+}
+
 /// maps.md 1.4 step 5, last part. Errors: EOPNOTSUPP (the value has a special field outside of
-/// `supported`).
+/// `supported`, or a lock that packing moved off its alignment. Differs: Linux takes such a lock;
+/// ours is a word that threads park on, which must be aligned).
 inline Result<void> check_special_fields(const MapSpec& spec, FieldKinds supported) {
   if ((spec.record.kinds() & ~supported) != 0) return Errno{EOPNOTSUPP};
+  if (lock_offset(spec).value_or(0) % alignof(std::uint32_t) != 0) return Errno{EOPNOTSUPP};
   return ok();
 }
 
@@ -32,12 +40,6 @@ inline Result<void> check_index_key(const MapSpec& spec) {
   const BtfInteger integer = key.integer();
   if (integer.bits != 32 || integer.bit_offset != 0) return Errno{EINVAL};
   return ok();
-}
-
-/// Where the bpf_spin_lock of a value lies.
-inline std::optional<std::uint32_t> lock_offset(const MapSpec& spec) {
-  const SpecialField* const field = spec.record.find(FieldKind::spin_lock);
-  return field != nullptr ? std::optional(field->offset) : std::nullopt;
 }
 
 }  // namespace skep

@@ -250,16 +250,20 @@ Result<void> NetNamespace::remove_device(std::uint32_t ifindex) {
   return ok();
 }
 
-void NetNamespace::on_last_reference() {
-  // No grace period here, a reader may be the one who dropped the reference: devices end with the
-  // namespace itself, which is destroyed after one.
-  state_.with([&](State& state) {
-    const auto devices = std::exchange(state.devices, {});
+void NetNamespace::remove_all_devices() {
+  // The references go outside of the lock, and after a grace period at the earliest: an object is
+  // destroyed after one.
+  const auto devices = state_.with([&](State& state) {
+    auto removed = std::exchange(state.devices, {});
     publish_index(state);
-    for (const auto& [ifindex, device] : devices)
+    for (const auto& [ifindex, device] : removed)
       for (DeviceListener* listener : state.listeners) listener->on_device_gone(*device);
+    return removed;
   });
 }
+
+// No grace period here, a reader may be the one who dropped the reference.
+void NetNamespace::on_last_reference() { remove_all_devices(); }
 
 Device* NetNamespace::find(std::uint32_t ifindex, const rcu::ReadGuard& proof) const {
   return index_.read(proof)->find(ifindex);

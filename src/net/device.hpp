@@ -37,7 +37,8 @@ struct DeviceCounters {
   std::uint64_t xdp_tx = 0;                   // verdict TX that left
   std::uint64_t tx_frames = 0, tx_bytes = 0;  // all that left through the port
   std::uint64_t redirected = 0;  // frames received here that left elsewhere (or were queued there)
-  // Of frames received here; egress reasons: of frames to be sent here.
+  // Of frames received here; egress reasons and tx_refused also of frames that others received and
+  // that were to be sent here: sums add up over all devices, not for each.
   std::array<std::uint64_t, drop_reasons> drops{};
   // By target ifindex: frames that the target's port accepted; 0: the rest of more than 128
   // targets.
@@ -77,7 +78,7 @@ class Device final : public Object {
  public:
   static constexpr ObjectKind object_kind = ObjectKind::device;
 
-  /// Positive, unique in its namespace; also its Object id is not used.
+  /// Positive, unique in its namespace. Devices have no Object id.
   std::uint32_t ifindex() const { return ifindex_; }
   const std::string& name() const { return name_; }
   std::uint32_t mtu() const { return mtu_; }
@@ -91,7 +92,7 @@ class Device final : public Object {
   NetNamespace& net_namespace() const { return net_namespace_; }
   Port& port() const { return *port_; }
 
-  /// Frames that just came in on `queue`: counted, runts and frames while down dropped, the rest
+  /// Frames that just came in on one queue: counted, runts and frames while down dropped, the rest
   /// goes to the hook, or to the host side without one. Precondition: inside a read section.
   void receive(Slot& slot, std::span<Buff* const> frames);
   /// Gives frames to the host side; counted as passed.
@@ -196,6 +197,11 @@ class NetNamespace final : public Object {
   /// Unlists the device, tells the listeners, waits for a grace period and finishes the port.
   /// Blocks: must not be called in a read section. Errors: ENODEV, EOPNOTSUPP (loopback stays).
   Result<void> remove_device(std::uint32_t ifindex);
+  /// Unlists all devices, loopback too, and tells the listeners. For who ends a namespace: a map
+  /// refers to the namespaces of its devices, and a program in an entry may refer to the map, so
+  /// that references alone would never run out. Waits for nothing: the devices live on until what
+  /// refers to them has gone, and readers too.
+  void remove_all_devices();
 
   /// Errors: ENODEV.
   Result<Ref<Device>> device(std::uint32_t ifindex) const;

@@ -333,6 +333,19 @@ TEST(NetNamespace, ListenersHearOfDevicesAfterTheyWereUnlisted) {
   EXPECT_EQ(stays.gone, (std::vector<std::uint32_t>{3, 2, 1, 4}));
 }
 
+TEST(NetNamespace, AllDevicesCanBeRemovedWhileItIsReferredTo) {
+  DeviceBench bench;
+  RememberingListener listener(*bench.net_namespace);
+  bench.net_namespace->add_listener(listener);
+  bench.net_namespace->remove_all_devices();
+  EXPECT_EQ(listener.gone, (std::vector<std::uint32_t>{1, bench.device->ifindex()}));
+  EXPECT_TRUE(bench.net_namespace->devices().empty());
+  EXPECT_ERRNO(bench.net_namespace->device("lo"), ENODEV);
+  bench.net_namespace->remove_all_devices();
+  EXPECT_EQ(listener.gone.size(), 2u);
+  EXPECT_EQ(bench.device->name(), "eth0");
+}
+
 TEST(NetNamespace, ADeviceInUseOutlivesItsNamespace) {
   DeviceBench bench;
   bench.net_namespace = nullptr;

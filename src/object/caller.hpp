@@ -62,6 +62,9 @@ class Caller {
   virtual Result<void> read(std::uint64_t address, std::span<std::byte> into) = 0;
   virtual Result<void> write(std::uint64_t address, std::span<const std::byte> from) = 0;
 
+  /// Whether nobody waits for the answer any more: long work may stop. Costs a system call.
+  virtual bool is_gone() const { return false; }
+
   /// Who asks, for object info.
   virtual std::uint32_t uid() const = 0;
 };

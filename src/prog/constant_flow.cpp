@@ -82,8 +82,12 @@ std::optional<bool> evaluate_condition(const Instruction& i, std::uint64_t a, st
   }
 }
 
-/// Whether the second operand of an arithmetic or conditional instruction is a register.
-bool uses_source_register(std::uint8_t code) { return (code & uapi::BPF_X) != 0; }
+/// Whether the second operand of an arithmetic or conditional instruction is a register. In byte
+/// swaps the bit means the order.
+bool uses_source_register(std::uint8_t code) {
+  const bool arithmetic = (code & 7) == uapi::BPF_ALU || (code & 7) == uapi::BPF_ALU64;
+  return (code & uapi::BPF_X) != 0 && !(arithmetic && (code & 0xf0) == uapi::BPF_END);
+}
 
 }  // namespace
 

@@ -36,8 +36,6 @@ std::string_view name_of(FaultKind kind) {
       return "instruction_budget";
     case FaultKind::call_depth:
       return "call_depth";
-    case FaultKind::stack_overflow:
-      return "stack_overflow";
     case FaultKind::helper_argument:
       return "helper_argument";
     case FaultKind::fell_off:
@@ -70,8 +68,6 @@ std::string Fault::describe() const {
       return fmt::format("pc {}: the instruction budget of the run is used up", pc);
     case FaultKind::call_depth:
       return fmt::format("pc {}: call of a ninth frame; a program may have 8", pc);
-    case FaultKind::stack_overflow:
-      return fmt::format("pc {}: the stack is full with frames of tail-called programs", pc);
     case FaultKind::helper_argument:
       return fmt::format("pc {}: helper argument r{}: {}", pc, reg, where);
     case FaultKind::fell_off:
@@ -107,6 +103,11 @@ bool Interpreter::fail(FaultKind kind, std::uint32_t pc, unsigned reg, std::uint
 
 bool Interpreter::fail_access(Access access, std::uint32_t pc, unsigned reg, std::uint64_t bytes,
                               std::uint64_t address) {
+  if (access == Access::update) {
+    // What cannot be read is named first, as the reason beside which writing does not matter.
+    const Region* region = find_region(address, bytes);
+    access = region != nullptr && !region->readable ? Access::read : Access::write;
+  }
   const bool context = is_near(address, context_address, program_->type().context_bytes());
   FaultKind kind = FaultKind::invalid_read;
   if (access == Access::write)
@@ -151,8 +152,6 @@ std::string Interpreter::describe_address(std::uint64_t address, std::uint64_t b
     return fmt::format("{} (end at {})", place("packet", address - packet_begin_), packet_bytes_);
   if (const Region* region = nearest_region(address)) {
     const std::uint64_t offset = address - region->begin;
-    if (region->map == nullptr)
-      return fmt::format("{} ({} bytes)", place("memory", offset), region->bytes);
     const MapSpec& spec = region->map->spec();
     std::string_view note;
     if (region->contains(address, bytes)) {

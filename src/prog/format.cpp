@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstring>
@@ -206,11 +207,11 @@ Result<std::string> format_text(Run& run, std::string_view format,
 }
 
 Result<std::string> read_format(Run& run, std::uint64_t address, std::uint64_t bytes) {
-  const std::byte* from = run.readable(address, bytes);
-  if (from == nullptr) return Errno{EINVAL};
   std::string text;
-  for (std::uint64_t n = 0; n < bytes; ++n) {
-    const auto c = static_cast<char>(racy_load<std::uint8_t>(from + n));
+  for (std::uint64_t n = 0; n < std::min(bytes, max_format_bytes); ++n) {
+    const std::byte* from = run.readable(address + n, 1);
+    if (from == nullptr) return Errno{EINVAL};
+    const auto c = static_cast<char>(racy_load<std::uint8_t>(from));
     if (c == '\0') return text;
     text += c;
   }

@@ -20,7 +20,12 @@ class Run;
 Result<std::string> format_text(Run& run, std::string_view format,
                                 std::span<const std::uint64_t> arguments);
 
-/// The text at `address`, at most `bytes` long, up to its NUL. Errors: EINVAL (unreadable, no NUL).
+/// Longer formats are refused, so that a program cannot make a run allocate the size of a map value
+/// (Linux has no limit; its formats are constants in the program's text).
+inline constexpr std::uint64_t max_format_bytes = 64 << 10;
+
+/// The text at `address`, at most `bytes` long, up to its NUL. Errors: EINVAL (unreadable, no NUL,
+/// too long).
 Result<std::string> read_format(Run& run, std::uint64_t address, std::uint64_t bytes);
 
 }  // namespace skep

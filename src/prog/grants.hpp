@@ -20,7 +20,7 @@ class Map;
 struct Region {
   std::uint64_t begin = 0;  // address
   std::uint64_t bytes = 0;
-  const Map* map = nullptr;  // whose value it is; null: memory of another helper
+  const Map* map = nullptr;  // whose value it is; null only in a region that holds nothing
   bool readable = true;
   bool writable = true;
 

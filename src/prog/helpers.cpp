@@ -113,7 +113,7 @@ constexpr std::size_t max_data_arguments = 12;
 Result<std::span<const u64>> data_arguments(u64 data, u64 bytes,
                                             std::array<u64, max_data_arguments>& copy) {
   if (bytes % sizeof(u64) != 0 || bytes > sizeof copy) return Errno{EINVAL};
-  racy_copy(copy.data(), pointer(data), bytes);
+  if (bytes != 0) racy_copy(copy.data(), pointer(data), bytes);  // without any it may be null
   return std::span<const u64>(copy.data(), bytes / sizeof(u64));
 }
 
@@ -129,16 +129,9 @@ u64 snprintf_helper(Run& run, u64 out, u64 out_bytes, u64 format_address, u64 da
   std::array<u64, max_data_arguments> copy;
   const auto arguments = data_arguments(data, data_bytes, copy);
   if (!arguments) return failure(arguments.error().code);
-  // The format is a constant text inside a map: it ends where its value ends at the latest.
-  std::string format;
-  for (;; ++format_address) {
-    const std::byte* from = run.readable(format_address, 1);
-    if (from == nullptr) return failure(EINVAL);
-    const auto c = static_cast<char>(racy_load<std::uint8_t>(from));
-    if (c == '\0') break;
-    format += c;
-  }
-  const Result<std::string> text = format_text(run, format, *arguments);
+  const Result<std::string> format = read_format(run, format_address, max_format_bytes);
+  if (!format) return failure(format.error().code);
+  const Result<std::string> text = format_text(run, *format, *arguments);
   if (!text) return failure(text.error().code);
   if (out_bytes != 0) {
     const std::size_t bytes = std::min<std::size_t>(text->size(), out_bytes - 1);
@@ -216,21 +209,30 @@ u64 strtoul_helper(Run&, u64 text, u64 bytes, u64 flags, u64 result, u64) {
 
 // ---- checksums and loops ----
 
-/// Ones-complement sum of the 32-bit words, each inverted first if `inverted`; folded to 32 bits.
-std::uint32_t sum_words(u64 address, u64 bytes, std::uint32_t seed, bool inverted) {
-  u64 sum = seed;
-  for (u64 at = 0; at < bytes; at += 4) {
-    const auto word = racy_load<std::uint32_t>(pointer(address) + at);
-    sum += inverted ? ~word : word;
-    sum = (sum & 0xffff'ffff) + (sum >> 32);
+/// a + b in ones-complement arithmetic.
+std::uint32_t add_ones_complement(std::uint32_t a, std::uint32_t b) {
+  const u64 sum = u64{a} + b;
+  return static_cast<std::uint32_t>(sum) + static_cast<std::uint32_t>(sum >> 32);
+}
+
+/// Ones-complement sum of the 32-bit words; a last part of one is filled up with zero bytes.
+std::uint32_t sum_words(u64 address, u64 bytes) {
+  std::uint32_t sum = 0;
+  u64 at = 0;
+  for (; at + 4 <= bytes; at += 4)
+    sum = add_ones_complement(sum, racy_load<std::uint32_t>(pointer(address) + at));
+  std::uint32_t last = 0;
+  for (u64 i = at; i < bytes; ++i) {
+    const std::uint32_t byte = racy_load<std::uint8_t>(pointer(address) + i);
+    last |= byte << (8 * (i - at));
   }
-  return static_cast<std::uint32_t>((sum & 0xffff'ffff) + (sum >> 32));
+  return add_ones_complement(sum, last);
 }
 
 u64 csum_diff(Run&, u64 from, u64 from_bytes, u64 to, u64 to_bytes, u64 seed) {
-  if (from_bytes % 4 != 0 || to_bytes % 4 != 0) return failure(EINVAL);
-  std::uint32_t sum = sum_words(from, from_bytes, static_cast<std::uint32_t>(seed), true);
-  sum = sum_words(to, to_bytes, sum, false);
+  auto sum = static_cast<std::uint32_t>(seed);
+  if (from_bytes != 0) sum = add_ones_complement(sum, ~sum_words(from, from_bytes));
+  if (to_bytes != 0) sum = add_ones_complement(sum, sum_words(to, to_bytes));
   sum = (sum & 0xffff) + (sum >> 16);
   return (sum & 0xffff) + (sum >> 16);
 }

@@ -51,7 +51,7 @@ void Interpreter::enter_frame() {
 
 bool Interpreter::push_frame(std::uint32_t pc, const Registers& r) {
   if (program_frames_ == max_program_frames) return fail(FaultKind::call_depth, pc);
-  if (top_ + 1 == max_frames) return fail(FaultKind::stack_overflow, pc);
+  ASSERT(top_ + 1 < max_frames);
   Frame& frame = frames_[++top_];
   frame.saved = {r[6], r[7], r[8], r[9]};
   frame.caller = program_;
@@ -85,6 +85,10 @@ bool Interpreter::call_back(std::uint64_t callback, std::uint64_t r1, std::uint6
   pop_frame();
   helper_pc_ = call_pc;
   if (!done) return false;
+  // The helper goes on and may take locks of its own: a lock kept now could be waited for in a
+  // circle.
+  if (lock_ != nullptr)
+    return fail(FaultKind::lock, call_pc, 0, 0, 0, "the callback ended with a lock held");
   if (r[0] > 1) return fail(FaultKind::callback_return, call_pc, 0, 0, r[0]);
   result = r[0];
   return true;
@@ -131,25 +135,20 @@ std::byte* Interpreter::value_memory(std::uint64_t address, std::uint64_t bytes,
   auto* const pointer = reinterpret_cast<std::byte*>(address);
   const Region* region = find_region(address, bytes);
   if (region == nullptr) {
-    if (access == Access::write) return nullptr;
+    if (access != Access::read) return nullptr;
     for (std::uint32_t i = 0; i < lent_; ++i) {
       const std::uint64_t offset = address - loans_[i].begin;
       if (offset < loans_[i].bytes && bytes <= loans_[i].bytes - offset) return pointer;
     }
     return nullptr;
   }
-  if (!(access == Access::write ? region->writable : region->readable)) return nullptr;
-  if (region->map == nullptr) return pointer;
+  if (access != Access::write && !region->readable) return nullptr;
+  if (access != Access::read && !region->writable) return nullptr;
   const std::uint64_t first = address - region->begin;
   for (const SpecialField& field : region->map->spec().record.fields())
     if (first < std::uint64_t{field.offset} + field.bytes && field.offset < first + bytes)
       return nullptr;
   return pointer;
-}
-
-void Interpreter::grant(std::byte* begin, std::uint64_t bytes) {
-  if (!grants_.add({.begin = reinterpret_cast<std::uint64_t>(begin), .bytes = bytes}))
-    fail(FaultKind::out_of_memory, helper_pc_);
 }
 
 void Interpreter::grant_value(const Map& map, std::byte* value) {
@@ -393,14 +392,15 @@ bool Interpreter::execute(std::uint32_t start, Registers& r) {
 
         // Without fetch an atomic operation orders nothing (relaxed); with it, it is a full barrier
         // (seq_cst): RFC 9669 leaves the order open, Linux programs rely on these.
-#define ATOMIC(name, type, statement)                                                              \
-  case Op::name: {                                                                                 \
-    const std::uint64_t address = r[i.dst] + static_cast<std::uint64_t>(std::int64_t{i.off});      \
-    auto* const to = reinterpret_cast<type*>(atomic_memory<Access::write>(address, sizeof(type))); \
-    if (to == nullptr) return fail_access(Access::write, pc(), i.dst, sizeof(type), address);      \
-    const auto operand = static_cast<type>(r[i.src]);                                              \
-    statement;                                                                                     \
-    break;                                                                                         \
+#define ATOMIC(name, type, statement)                                                          \
+  case Op::name: {                                                                             \
+    const std::uint64_t address = r[i.dst] + static_cast<std::uint64_t>(std::int64_t{i.off});  \
+    auto* const to =                                                                           \
+        reinterpret_cast<type*>(atomic_memory<Access::update>(address, sizeof(type)));         \
+    if (to == nullptr) return fail_access(Access::update, pc(), i.dst, sizeof(type), address); \
+    const auto operand = static_cast<type>(r[i.src]);                                          \
+    statement;                                                                                 \
+    break;                                                                                     \
   }
 #define X(name, function, order)                                \
   ATOMIC(name##_w, std::uint32_t, function(to, operand, order)) \

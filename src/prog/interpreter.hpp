@@ -38,7 +38,6 @@ class Interpreter final : public Run {
   /// What ended the run, if something did.
   std::optional<Fault>& fault() { return fault_; }
 
-  void grant(std::byte* begin, std::uint64_t bytes) override;
   void grant_value(const Map& map, std::byte* value) override;
   bool call_back(std::uint64_t callback, std::uint64_t r1, std::uint64_t r2, std::uint64_t r3,
                  std::uint64_t r4, std::uint64_t& result) override;
@@ -50,13 +49,14 @@ class Interpreter final : public Run {
   void unlock(std::uint64_t address) override;
 
  private:
-  enum class Access : std::uint8_t { read, write };
+  enum class Access : std::uint8_t { read, write, update };  // update: both
   using Registers = std::array<std::uint64_t, uapi::MAX_BPF_REG>;
 
   /// Frames of one program, as on Linux; a program that a subprogram tail-calls has its own.
   static constexpr std::uint32_t max_program_frames = 8;
-  /// Frames of all programs of a run.
-  static constexpr std::uint32_t max_frames = 64;
+  /// Frames of all programs of a run: a tail call hands its frame on, so each adds seven at most.
+  static constexpr std::uint32_t max_frames =
+      max_program_frames + uapi::MAX_TAIL_CALL_CNT * (max_program_frames - 1);
   /// Each frame has 512 bytes of stack and as many beyond it that nobody may touch: an overrun hits
   /// those first.
   static constexpr std::uint32_t frame_stride = 2 * uapi::MAX_BPF_STACK;

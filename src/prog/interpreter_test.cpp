@@ -137,8 +137,21 @@ TEST_F(Interpreter, MapsKeepTheirRights) {
   )")
                 .kind,
             FaultKind::helper_argument);
+}
+
+TEST_F(Interpreter, WriteOnlyValuesMayBeFoundAndWritten) {
   make_map(3, BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_WRONLY_PROG);
-  EXPECT_EQ(fault_of(text(lookup, "exit")).where, "read from map forbidden: map pointer (map3)");
+  EXPECT_EQ(value_of(text(lookup, "*(u64 *)(r0 + 0) = 1; r0 = 5; exit")), 5U);
+  const Fault read = fault_of(text(lookup, "r0 = *(u64 *)(r0 + 0); exit"));
+  EXPECT_EQ(read.kind, FaultKind::invalid_read);
+  EXPECT_EQ(read.where, "map value+0 (map3, 8 bytes, write-only)");
+  // An atomic operation reads as well, whether or not it hands out what it read.
+  for (const std::string_view atomic :
+       {"r1 = atomic_fetch_add((u64 *)(r0 + 0), r1)", "lock *(u64 *)(r0 + 0) += r1"}) {
+    const std::string program = text(lookup, "r1 = 1;") + std::string(atomic);
+    EXPECT_EQ(fault_of(program + "; r0 = 0; exit").kind, FaultKind::invalid_read) << atomic;
+  }
+  EXPECT_EQ(value_of(text(lookup, "r1 = 1; store_release((u64 *)(r0 + 0), r1); r0 = 0; exit")), 0U);
 }
 
 TEST_F(Interpreter, DirectValuesAreWithinReachWithoutLookup) {
@@ -536,6 +549,39 @@ TEST_F(Interpreter, LockRules) {
   // Locks left behind by those runs were given back.
   EXPECT_EQ(value_of(text(lookup, "r6 = r0; r1 = r6; call 93; r1 = r6; call 94; r0 = 1; exit")),
             1U);
+}
+
+TEST_F(Interpreter, CallbackMustNotKeepALock) {
+  make_map(3, BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0, lock_record());
+  // The walk that called it goes on and may need locks of its own; unlocking later is too late.
+  Result<Ref<Program>> program = load_with_functions(R"(
+    *(u32 *)(r10 - 4) = 0
+    r2 = r10
+    r2 += -4
+    r1 = map 3
+    call 1
+    r6 = r0
+    r1 = 1
+    r2 = func body
+    r3 = r6
+    r4 = 0
+    call 181
+    r1 = r6
+    call 94
+    r0 = 0
+    exit
+  body:
+    r1 = r2
+    call 93
+    r0 = 0
+    exit
+  )",
+                                                     2);
+  ASSERT_OK(program) << log_text_;
+  const Fault fault = fault_of(**program);
+  EXPECT_EQ(fault.kind, FaultKind::lock);
+  EXPECT_EQ(fault.pc, 12U);
+  EXPECT_EQ(fault.where, "the callback ended with a lock held");
 }
 
 TEST_F(Interpreter, LockIsNoMemory) {

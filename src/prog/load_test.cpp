@@ -222,6 +222,10 @@ TEST_F(ProgramLoad, CodeThatCannotRunIsNotJudged) {
   EXPECT_ERRNO(
       load("r2 = *(u32 *)(r1 + 16); r0 = 3; if r2 == 0 goto out; call 195896080; out: exit"),
       EINVAL);
+  // A byte swap depends on no other register, although its opcode has the bit that says so.
+  EXPECT_OK(
+      load("r0 = *(u32 *)(r1 + 16); r1 = 0x1234; r1 = be16 r1; if r1 == 0x3412 goto out; "
+           "call 195896080; out: exit"));
   // Loops do not hide a change.
   EXPECT_ERRNO(load("r1 = 0; r0 = 3; again: if r1 == 5 goto bad; r1 += 1; goto again; bad: call "
                     "195896080; exit"),

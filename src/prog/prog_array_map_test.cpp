@@ -165,16 +165,54 @@ TEST_F(ProgArray, SubprogramReturnsFromItsTailCall) {
   EXPECT_EQ(outcome.value, 142U);
 }
 
-TEST_F(ProgArray, FramesOfTailCalledProgramsAreBounded) {
+TEST_F(ProgArray, EachTailCalledProgramHasAllItsFrames) {
   // Each program calls down seven frames and tail-calls itself from there, so frames pile up.
   std::string deep;
   for (int n = 0; n < 7; ++n) deep += "call pc+1; exit\n";
-  Program& program =
-      publish(10, load_with_functions(deep + "r2 = map 3; r3 = 0; call 12; r0 = 0; exit", 8));
+  Program& program = publish(10, load_with_functions(deep + R"(
+    r2 = *(u32 *)(r1 + 16)
+    r2 += 1
+    *(u32 *)(r1 + 16) = r2
+    r2 = map 3
+    r3 = 0
+    call 12
+    r0 = 5
+    exit
+  )",
+                                                     8));
   ASSERT_OK(put(0, 10));
-  const Outcome outcome = run(program);
-  EXPECT_TRUE(outcome.faulted);
-  EXPECT_EQ(program.last_fault()->kind, FaultKind::stack_overflow);
+  TestContext context;
+  const Outcome outcome = ProgramTest::run(program, context);
+  EXPECT_FALSE(outcome.faulted) << program.last_fault()->describe();
+  EXPECT_EQ(outcome.value, 5U);
+  EXPECT_EQ(context.mark, 34U);
+}
+
+// The same through callbacks, whose frames lie on the stack of the thread as well.
+TEST_F(ProgArray, CallbacksNestInEachTailCalledProgram) {
+  std::string deep = "r2 = r1\n";
+  for (int n = 0; n < 7; ++n) {
+    const std::string next = "f" + std::to_string(n);
+    deep +=
+        "r3 = r2; r1 = 1; r2 = func " + next + "; r4 = 0; call 181; r0 = 0; exit\n" + next + ":";
+  }
+  Program& program = publish(10, load_with_functions(deep + R"(
+    r1 = *(u32 *)(r2 + 16)
+    r1 += 1
+    *(u32 *)(r2 + 16) = r1
+    r1 = r2
+    r2 = map 3
+    r3 = 0
+    call 12
+    r0 = 0
+    exit
+  )",
+                                                     8));
+  ASSERT_OK(put(0, 10));
+  TestContext context;
+  const Outcome outcome = ProgramTest::run(program, context);
+  EXPECT_FALSE(outcome.faulted) << program.last_fault()->describe();
+  EXPECT_EQ(context.mark, 34U);
 }
 
 TEST_F(ProgArray, FaultNamesTheProgramItHappenedIn) {

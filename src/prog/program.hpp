@@ -56,12 +56,11 @@ enum class FaultKind : std::uint8_t {
   context_write,
   instruction_budget,  // ran too long
   call_depth,          // more than 8 frames
-  stack_overflow,      // frames larger than the stack in sum
   helper_argument,     // an argument is not what the helper takes
-  fell_off,         // execution left the program
-  callback_return,  // a callback returned neither 0 nor 1
-  lock,             // a bpf_spin_lock used against its rules
-  out_of_memory,    // too many map values in one run for the runtime's byte budget
+  fell_off,            // execution left the program
+  callback_return,     // a callback returned neither 0 nor 1
+  lock,                // a bpf_spin_lock used against its rules
+  out_of_memory,       // too many map values in one run for the runtime's byte budget
 };
 
 /// What is known about the end of a run that failed.

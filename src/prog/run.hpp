@@ -24,9 +24,6 @@ class Run {
   const Program& entry() const { return *entry_; }
   ProgramEnvironment& environment() const { return entry_->environment(); }
 
-  /// Lets the program touch [begin, begin + bytes) until the run ends: a value that a helper
-  /// returned.
-  virtual void grant(std::byte* begin, std::uint64_t bytes) = 0;
   /// The same for a value of `map`, with the rights that its flags leave to programs. What a helper
   /// returns as Return::map_value_or_null needs no call.
   virtual void grant_value(const Map& map, std::byte* value) = 0;

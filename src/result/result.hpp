@@ -23,6 +23,14 @@ struct Errno {
 /// (95).
 inline constexpr int ENOTSUPP = 524;
 
+namespace detail {
+[[noreturn, gnu::cold]] inline void assertion_failed(const char* expression, const char* file,
+                                                     int line) {
+  std::fprintf(stderr, "skep: %s:%d: assertion failed: %s\n", file, line, expression);
+  std::abort();
+}
+}  // namespace detail
+
 /// A value or an Errno. Thread: any. Move-only values are fine.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Errno> {
@@ -35,6 +43,8 @@ class [[nodiscard]] Result : public std::expected<T, Errno> {
 
   /// The value, moved out. Precondition: has one.
   constexpr T take() && {
+    if (!*this) [[unlikely]]
+      detail::assertion_failed("take() of an error", __FILE__, __LINE__);
     if constexpr (std::is_void_v<T>) {
       return;
     } else {
@@ -45,14 +55,6 @@ class [[nodiscard]] Result : public std::expected<T, Errno> {
 
 /// The result of an operation that gives nothing but its success.
 inline constexpr Result<void> ok() { return {}; }
-
-namespace detail {
-[[noreturn, gnu::cold]] inline void assertion_failed(const char* expression, const char* file,
-                                                     int line) {
-  std::fprintf(stderr, "skep: %s:%d: assertion failed: %s\n", file, line, expression);
-  std::abort();
-}
-}  // namespace detail
 
 }  // namespace skep
 

@@ -173,8 +173,9 @@ class Entries {
   std::string port_names() const {
     std::string names;
     for (const Ref<Device>& device : names_.net_namespace.devices())
-      names += (names.empty() ? "" : ", ") + device->name();
-    return names;
+      if (device->ifindex() != NetNamespace::loopback_ifindex)
+        names += (names.empty() ? "" : ", ") + device->name();
+    return names.empty() ? "none" : names;
   }
 
   std::string program_name(std::uint32_t id) const {

@@ -78,7 +78,7 @@ TEST_F(MapText, DevmapsNamePorts) {
   EXPECT_EQ(set(fd, "1", "lo"), "ok");
   EXPECT_EQ(set(fd, "2", "{port=lo}"), "ok");
   EXPECT_EQ(dump(fd), "1:lo 2:lo ");
-  EXPECT_EQ(set(fd, "0", "lan9"), "map m[0]: there is no port lan9 (there are: lo) (EINVAL)");
+  EXPECT_EQ(set(fd, "0", "lan9"), "map m[0]: there is no port lan9 (there are: none) (EINVAL)");
   EXPECT_EQ(set(fd, "0", "{port=lo,program=egress}"),
             "map m[0]: the object has no loaded program egress (EINVAL)");
   EXPECT_EQ(set(fd, "0", "{device=lo}"),

@@ -168,10 +168,11 @@ Expected<Runtime> Runtime::make(const RuntimeOptions& options) {
                                 options.packet_chunks, options.memory_bytes),
                     "raise the memory budget or ask for fewer packet chunks");
     }
-    return refuse(world.error().code,
-                  fmt::format("cpus={}, packet_chunks={}, instruction_budget={}: out of range",
-                              options.cpus, options.packet_chunks, options.instruction_budget),
-                  "cpus is 1 to 256; the others are at least 1");
+    return refuse(
+        world.error().code,
+        fmt::format("cpus={}, packet_chunks={}, instruction_budget={}: out of range", options.cpus,
+                    options.packet_chunks, options.instruction_budget),
+        "cpus is 1 to 256, packet_chunks at least 4 * (cpus + 4), instruction_budget at least 1");
   }
   auto internals = std::make_unique<Internals>();
   internals->world = std::move(world).take();
@@ -186,6 +187,10 @@ long Runtime::bpf(int cmd, void* attr, unsigned size) {
 
 Expected<void> Runtime::add_port(const PortOptions& options) {
   World& world = *internals_->world;
+  constexpr unsigned least_mtu = 68, most_mtu = 65535;  // as Linux has it for Ethernet
+  if (options.mtu < least_mtu || options.mtu > most_mtu)
+    return refuse(EINVAL, fmt::format("port {}: mtu {} is out of range", options.name, options.mtu),
+                  fmt::format("an mtu is {} to {} bytes", least_mtu, most_mtu));
   std::string why;
   auto port = make_port(options.spec,
                         {.pool = *world.packets,
@@ -198,10 +203,12 @@ Expected<void> Runtime::add_port(const PortOptions& options) {
     const auto [message, hint] = split_hint(why);
     return refuse(0, fmt::format("port {}: {}", options.name, message), hint);
   }
-  // Locally administered addresses that tell the ports apart: 02:00:00:00:00:NN.
-  const auto number = static_cast<std::uint8_t>(internals_->ports.size() + 1);
-  auto device = world.net_namespace->add_device(
-      options.name, {.mtu = options.mtu, .mac = {2, 0, 0, 0, 0, number}}, std::move(port).take());
+  // Locally administered addresses that tell the ports apart: 02:00:00:00:NN:NN.
+  const std::size_t number = internals_->ports.size() + 1;
+  const MacAddress mac = {
+      2, 0, 0, 0, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
+  auto device = world.net_namespace->add_device(options.name, {.mtu = options.mtu, .mac = mac},
+                                                std::move(port).take());
   if (!device) {
     const int code = device.error().code;
     return refuse(code,
@@ -333,14 +340,17 @@ Expected<RunReport> Runtime::run(const RunOptions& options) {
   World& world = *internals_->world;
   world.syscalls.reap();
   const std::uint64_t started_ns = world.slots.clock().monotonic_ns();
+  if (options.repeat == 0)
+    return refuse(EINVAL, "repeat 0: there is nothing to do", "repeat at least once");
   for (unsigned pass = 0; pass < options.repeat; ++pass) {
-    if (pass != 0) {
-      for (const Ref<Device>& device : world.net_namespace->devices()) {
-        if (auto rewound = device->port().rewind(); !rewound) {
-          return refuse(rewound.error().code,
-                        fmt::format("port {}: its input cannot be played again", device->name()),
-                        "save it to a file first");
-        }
+    // Asked before the first pass too: what cannot be repeated is refused before anything is
+    // played.
+    for (const Ref<Device>& device : world.net_namespace->devices()) {
+      if (options.repeat == 1) break;
+      if (auto rewound = device->port().rewind(); !rewound) {
+        return refuse(rewound.error().code,
+                      fmt::format("port {}: its input cannot be played again", device->name()),
+                      "save it to a file first");
       }
     }
     internals_->played_until_ns = play_traffic(world, internals_->played_until_ns);
@@ -372,16 +382,19 @@ Expected<RunReport> Runtime::run(const RunOptions& options) {
 skep_runtime* skep_runtime_new(const skep_runtime_options* given) {
   skep::RuntimeOptions options;
   if (given != nullptr) {
-    if (given->size != sizeof(*given)) {
+    // A caller built against an older header gives a shorter struct: what it lacks is 0.
+    skep_runtime_options known{};
+    if (given->size < sizeof(given->size) || given->size > sizeof(known)) {
       errno = EINVAL;
       return nullptr;
     }
-    if (given->cpus != 0) options.cpus = given->cpus;
-    if (given->real_clock != 0) options.clock = skep::ClockKind::real_time;
-    if (given->packet_chunks != 0) options.packet_chunks = given->packet_chunks;
-    if (given->seed != 0) options.seed = given->seed;
-    if (given->memory_bytes != 0) options.memory_bytes = given->memory_bytes;
-    if (given->instruction_budget != 0) options.instruction_budget = given->instruction_budget;
+    std::memcpy(&known, given, given->size);
+    if (known.cpus != 0) options.cpus = known.cpus;
+    if (known.real_clock != 0) options.clock = skep::ClockKind::real_time;
+    if (known.packet_chunks != 0) options.packet_chunks = known.packet_chunks;
+    if (known.seed != 0) options.seed = known.seed;
+    if (known.memory_bytes != 0) options.memory_bytes = known.memory_bytes;
+    if (known.instruction_budget != 0) options.instruction_budget = known.instruction_budget;
   }
   auto world = skep::World::make(options);
   if (!world) {

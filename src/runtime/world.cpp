@@ -23,8 +23,10 @@ World::World(const RuntimeOptions& given)
       net_namespace(make_object<NetNamespace>(slots)) {}
 
 Result<std::unique_ptr<World>> World::make(const RuntimeOptions& options) {
-  if (options.cpus < 1 || options.cpus > CpuSlots::max_cpus || options.packet_chunks == 0 ||
-      options.instruction_budget == 0) {
+  // Every slot may keep some chunks to itself; with fewer a queue could wait for them for ever.
+  const unsigned least_chunks = 4 * (options.cpus + CpuSlots::control_slots);
+  if (options.cpus < 1 || options.cpus > CpuSlots::max_cpus ||
+      options.packet_chunks < least_chunks || options.instruction_budget == 0) {
     return Errno{EINVAL};
   }
   std::unique_ptr<World> world(new World(options));
@@ -47,6 +49,9 @@ World::~World() {
   xdp.reset();
   syscalls.release_objects();
   caller.reset();
+  // Maps may hold the namespace, and programs that hold those maps: only without devices are they
+  // let go of.
+  net_namespace->remove_all_devices();
   net_namespace = nullptr;
   rcu::barrier();
 }

@@ -20,6 +20,9 @@ struct Use {
 /// A map that a command may use; announces its writes to freezing until it dies.
 struct MapAccess {
   Ref<Map> map;
+  // The map keeps a user for the length of the command: what is stored in a map whose last
+  // descriptor is closed meanwhile is cleared after it, not before.
+  UserRef user;
   std::optional<WriteGuard> writing;
 };
 

@@ -23,7 +23,9 @@ Result<Buffer> value_buffer(Command& command, const Map& map) {
 
 Result<MapAccess> access_map(Command& command, std::uint32_t fd, Use use) {
   Access access;
-  MapAccess result{.map = TRY(command.object<Map>(fd, &access)), .writing = std::nullopt};
+  MapAccess result{
+      .map = TRY(command.object<Map>(fd, &access)), .user = {}, .writing = std::nullopt};
+  result.user = UserRef(result.map);
   if (use.reads && !access.read) return Errno{EPERM};
   if (use.writes) {
     if (!access.write) return Errno{EPERM};

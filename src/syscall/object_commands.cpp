@@ -33,13 +33,31 @@ CommandResult fd_by_id(Command& command, const IdTable& ids) {
   return command.hand_out(TRY(ids.find(attr.id)), {});
 }
 
-/// The path of a pin. `path_fd` matters to relative ones only, and those lead to the machine's own
-/// file systems. Errors: EINVAL (path_fd without its flag), EFAULT, ENAMETOOLONG.
-Result<std::string> pin_path(Command& command, const uapi::obj_attr& attr) {
-  if ((attr.file_flags & uapi::BPF_F_PATH_FD) == 0 && attr.path_fd != 0) return Errno{EINVAL};
-  std::string path = TRY(read_string(command.caller, attr.pathname, max_path_chars));
-  if (path.size() == max_path_chars) return Errno{ENAMETOOLONG};
-  return path;
+struct PinPath {
+  std::string text;
+  int directory;  // the caller's descriptor for relative paths; negative: its working directory
+};
+
+/// Errors: EINVAL (path_fd without its flag), EFAULT, ENAMETOOLONG.
+Result<PinPath> pin_path(Command& command, const uapi::obj_attr& attr) {
+  const bool from_directory = (attr.file_flags & uapi::BPF_F_PATH_FD) != 0;
+  if (!from_directory && attr.path_fd != 0) return Errno{EINVAL};
+  std::string text = TRY(read_string(command.caller, attr.pathname, max_path_chars));
+  if (text.size() == max_path_chars) return Errno{ENAMETOOLONG};
+  return PinPath{std::move(text), from_directory ? static_cast<int>(attr.path_fd) : -1};
+}
+
+/// In the caller's own file systems, or in the runtime's. Relative paths lead out of the latter.
+Result<void> pin_object(Command& command, const PinPath& path, Ref<Object> object) {
+  if (PinPaths* const paths = command.caller.pin_paths())
+    return paths->pin(path.text, path.directory, std::move(object));
+  return command.syscalls.pins().pin(path.text, std::move(object), command.caller.uid());
+}
+
+Result<Ref<Object>> pinned_object(Command& command, const PinPath& path, Access access) {
+  if (PinPaths* const paths = command.caller.pin_paths())
+    return paths->get(path.text, path.directory, access);
+  return command.syscalls.pins().get(path.text, command.caller.uid());
 }
 
 }  // namespace
@@ -84,8 +102,7 @@ CommandResult obj_pin(Command& command) {
   for (const ObjectKind kind : {ObjectKind::map, ObjectKind::prog}) {
     Result<Ref<Object>> object = command.caller.object(fd, kind);
     if (!object) continue;
-    TRY(command.syscalls.pins().pin(TRY(pin_path(command, attr)), std::move(*object),
-                                    command.caller.uid()));
+    TRY(pin_object(command, TRY(pin_path(command, attr)), std::move(*object)));
     return 0;
   }
   return Errno{EINVAL};  // also for a closed descriptor
@@ -97,8 +114,7 @@ CommandResult obj_get(Command& command) {
     return Errno{EINVAL};
   if ((attr.file_flags & uapi::BPF_F_PATH_FD) == 0 && attr.path_fd != 0) return Errno{EINVAL};
   const Access access = TRY(access_of(attr.file_flags));
-  Ref<Object> object =
-      TRY(command.syscalls.pins().get(TRY(pin_path(command, attr)), command.caller.uid()));
+  Ref<Object> object = TRY(pinned_object(command, TRY(pin_path(command, attr)), access));
   return command.hand_out(std::move(object), access);
 }
 

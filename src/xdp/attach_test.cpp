@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
+#include <optional>
+
 namespace skep::testing {
 namespace {
 
@@ -130,6 +134,17 @@ TEST_F(AttachTest, ReportsAreInOrderOfIfindex) {
   ASSERT_EQ(report.attached.size(), 2u);
   EXPECT_EQ(report.attached[0].device, "in");
   EXPECT_EQ(report.attached[1].device, "second");
+}
+
+// What a slot counts is its owner's: a live test run may go on while somebody wants a report.
+TEST_F(AttachTest, AReportWaitsForEveryCpu) {
+  for (std::uint32_t cpu = 0; cpu < slots_.cpus(); ++cpu) {
+    std::optional<SlotGuard> busy(slots_.enter(cpu));
+    auto report = std::async(std::launch::async, [&] { return xdp_->report(); });
+    EXPECT_EQ(report.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+    busy.reset();
+    EXPECT_TRUE(report.get().attached.empty());
+  }
 }
 
 }  // namespace

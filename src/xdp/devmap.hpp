@@ -7,7 +7,8 @@
 // program, until its read
 //     section ends.
 // G2  An array slot changes in one step. In the hash a reader may briefly miss a key that is being
-// replaced. G3  Once NetNamespace::remove_device() returned, no entry points to that device,
+// replaced.
+// G3  Once NetNamespace::remove_device() returned, no entry points to that device,
 // whatever updates raced with it.
 #pragma once
 

@@ -243,6 +243,37 @@ TEST_F(DevmapTest, RemovedDevicesLeaveAllMaps) {
   EXPECT_EQ(keys(*hash), std::vector<std::uint32_t>{1});
 }
 
+// A program on the way out that names its own map keeps it, and the map keeps the program and the
+// namespace: only the end of the devices breaks that up.
+TEST_F(DevmapTest, AProgramInAnEntryOfItsOwnMapGoesWithTheDevices) {
+  for (const bool hashed : {false, true}) {
+    auto net_namespace = make_object<NetNamespace>(slots_);
+    const TestPort port = add_port_in(*net_namespace, "eth0");
+    caller_->move_to(net_namespace);
+    std::uint32_t map_id = 0, program_id = 0;
+    {
+      const Ref<Map> map = hashed ? devmap_hash(4) : devmap(4);
+      const int map_fd = caller_->open(map);
+      const Ref<Program> program = load_egress(map_address(1, map_fd) + return_value(2));
+      const int program_fd = caller_->open(program);
+      ASSERT_OK(update(*map, 0, port.ifindex(), program_fd));
+      map_id = map->id();
+      program_id = program->id();
+      caller_->close(map_fd);
+      caller_->close(program_fd);
+    }
+    caller_->move_to(net_namespace_);
+    rcu::barrier();
+    EXPECT_OK(map_ids_.find(map_id));
+
+    net_namespace->remove_all_devices();
+    net_namespace = nullptr;
+    rcu::barrier();
+    EXPECT_ERRNO(map_ids_.find(map_id), ENOENT);
+    EXPECT_ERRNO(program_ids_.find(program_id), ENOENT);
+  }
+}
+
 TEST_F(DevmapTest, EntriesAreChargedAndGivenBack) {
   const TestPort a = add_port("a");
   rcu::barrier();

@@ -153,9 +153,15 @@ std::uint64_t get_buff_len(Run& run, std::uint64_t, std::uint64_t, std::uint64_t
 }
 
 /// What load_bytes and store_bytes check alike.
-std::uint64_t check_range(const Buff& frame, std::uint32_t offset, std::uint32_t bytes) {
+std::uint64_t check_copy(const Buff& frame, std::uint32_t offset, std::uint32_t bytes,
+                         std::uint64_t buffer) {
   if (offset > max_offset || bytes > max_offset) return failed(EFAULT);
   if (std::size_t{offset} + bytes > frame.frame_bytes()) return failed(EINVAL);
+  // A frame is not copied onto itself: Linux refuses programs that hand packet memory to these
+  // helpers. What a program can address of its packet is the linear part with its metadata.
+  const std::uint64_t start = reinterpret_cast<std::uintptr_t>(frame.data_meta);
+  const std::uint64_t end = reinterpret_cast<std::uintptr_t>(frame.data_end);
+  if (buffer < end && buffer + bytes > start) return failed(EFAULT);
   return 0;
 }
 
@@ -163,7 +169,7 @@ std::uint64_t load_bytes(Run& run, std::uint64_t, std::uint64_t offset, std::uin
                          std::uint64_t bytes, std::uint64_t) {
   Buff& frame = context_of(run).frame();
   const auto from = static_cast<std::uint32_t>(offset), count = static_cast<std::uint32_t>(bytes);
-  if (const std::uint64_t error = check_range(frame, from, count)) return error;
+  if (const std::uint64_t error = check_copy(frame, from, count, buffer)) return error;
   frame.pool->copy_out(frame, from, {reinterpret_cast<std::byte*>(buffer), count});
   return 0;
 }
@@ -172,7 +178,7 @@ std::uint64_t store_bytes(Run& run, std::uint64_t, std::uint64_t offset, std::ui
                           std::uint64_t bytes, std::uint64_t) {
   Buff& frame = context_of(run).frame();
   const auto to = static_cast<std::uint32_t>(offset), count = static_cast<std::uint32_t>(bytes);
-  if (const std::uint64_t error = check_range(frame, to, count)) return error;
+  if (const std::uint64_t error = check_copy(frame, to, count, buffer)) return error;
   frame.pool->copy_in(frame, to, {reinterpret_cast<const std::byte*>(buffer), count});
   return 0;
 }

@@ -161,6 +161,17 @@ TEST_F(HelperTest, LoadBytesBoundsItsArguments) {
   EXPECT_EQ(result_of(0, 64), 0);
 }
 
+// The kernel refuses such programs. Source and destination would overlap.
+TEST_F(HelperTest, LoadAndStoreBytesTakeNoPacketMemory) {
+  for (const int helper : {load_bytes_id, store_bytes_id}) {
+    const Instructions program = ldx(uapi::BPF_W, 3, 1, offsetof(uapi::xdp_md, data)) + add(3, 1) +
+                                 mov(2, 0) + mov(4, 32) + call(helper) + exit_program();
+    const RunResult result = run({.instructions = program, .data = numbered(64)});
+    EXPECT_EQ(static_cast<std::int32_t>(result.retval), -EFAULT);
+    EXPECT_EQ(result.data, numbered(64));
+  }
+}
+
 TEST_F(HelperTest, CheckMtu) {
   /// The result in the low half, the number written back above (65536 is loopback's).
   const auto check = [&](std::int64_t ifindex, std::int64_t mtu, std::int64_t difference,

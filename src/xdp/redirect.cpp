@@ -21,7 +21,7 @@ std::optional<DropReason> refusal(const Device& target, const Buff& frame) {
   if (frame.has_fragments() && (features & uapi::NETDEV_XDP_ACT_NDO_XMIT_SG) == 0)
     return DropReason::redirect_unsupported;
   if (!target.is_up()) return DropReason::redirect_target_down;
-  if (frame.frame_bytes() > target.mtu() + target.hard_header_bytes() + vlan_header_bytes)
+  if (frame.frame_bytes() > vlan_header_bytes + target.mtu() + target.hard_header_bytes())
     return DropReason::redirect_too_long;
   return std::nullopt;
 }

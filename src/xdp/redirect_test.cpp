@@ -214,6 +214,13 @@ TEST_F(RedirectTest, OneTagMoreThanTheMtuIsTheLimit) {
   EXPECT_EQ(drops(DropReason::redirect_too_long), 1u);
 }
 
+TEST_F(RedirectTest, TheLargestMtuIsNoLimit) {
+  const TestPort big = add_port("big", {.mtu = 0xffffffff});
+  use(devmap(2));
+  receive(*in_.device, {order(by_helper, plain(big.ifindex()))});
+  EXPECT_EQ(big.port->sent.size(), 1u);
+}
+
 TEST_F(RedirectTest, FragmentsNeedATargetThatTakesThem) {
   const TestPort big = add_port("big", {.mtu = 9000});
   use(devmap(2), uapi::BPF_F_XDP_HAS_FRAGS);

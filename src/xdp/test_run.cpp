@@ -45,7 +45,7 @@ Result<void> XdpTestRun::run(bool& write_back) {
   if (is_live()) {
     TRY(run_live());
   } else {
-    run_on_one_frame();
+    TRY(run_on_one_frame());
   }
   attr_.duration = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(time_ns_ / repeat, std::numeric_limits<std::uint32_t>::max()));
@@ -149,7 +149,7 @@ Result<void> XdpTestRun::add_fragments() {
   return ok();
 }
 
-void XdpTestRun::run_on_one_frame() {
+Result<void> XdpTestRun::run_on_one_frame() {
   const XdpOrigin origin{
       .ingress = *device_, .rx_queue = context_.rx_queue_index, .fragment_bytes = chunk_bytes};
   std::uint32_t left = attr_.repeat == 0 ? 1 : attr_.repeat;
@@ -165,7 +165,9 @@ void XdpTestRun::run_on_one_frame() {
     }
     time_ns_ += slot->clock().monotonic_ns() - start_ns;
     left -= turn;
+    if (left != 0 && caller_.is_gone()) return Errno{EINTR};
   }
+  return ok();
 }
 
 Result<void> XdpTestRun::run_live() {
@@ -175,6 +177,7 @@ Result<void> XdpTestRun::run_live() {
     const std::uint32_t count = std::min(left, batch_);
     TRY(run_live_batch(count));
     left -= count;
+    if (left != 0 && caller_.is_gone()) return Errno{EINTR};
   }
   attr_.retval = 0;
   return ok();

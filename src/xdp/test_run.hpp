@@ -30,7 +30,8 @@ class XdpTestRun {
   XdpTestRun& operator=(const XdpTestRun&) = delete;
 
   /// Fills the out fields of the attributes; `write_back` says whether the caller gets them.
-  /// Errors: EINVAL, E2BIG, EFAULT, ENODEV, ENOMEM (no packet memory), ENOSPC (output truncated).
+  /// Errors: EINVAL, E2BIG, EFAULT, ENODEV, ENOMEM (no packet memory), ENOSPC (output truncated),
+  /// EINTR (the caller is gone).
   /// Blocks: until CPU 0 is free.
   Result<void> run(bool& write_back);
 
@@ -52,7 +53,7 @@ class XdpTestRun {
   Result<void> add_fragments();
   void place(Buff& frame) const;  // sets the frame's bounds as at the start of a run
 
-  void run_on_one_frame();
+  Result<void> run_on_one_frame();
   Result<void> run_live();
   Result<void> run_live_batch(std::uint32_t count);
   Buff* next_live_frame(Slot& slot);

@@ -70,7 +70,8 @@ class Xdp final : private DeviceListener {
   };
   std::optional<Attachment> query(const Device& device) const;
 
-  /// Consistent only while no slot is in use.
+  /// Thread: any that owns no slot. Blocks: until it has had every CPU to itself, because what a
+  /// slot counted is its owner's alone.
   XdpReport report() const;
 
   CpuSlots& slots() const { return slots_; }

@@ -45,8 +45,10 @@ TEST(Command, MisusedOptionsAreNamed) {
   for (const std::string budget : {"0", "-1"})
     expect_said(shop, "run counter.bpf.o --budget " + budget, misused,
                 "--budget: Value " + budget + " not in range 1 to 1000000000000", help);
-  expect_said(shop, "run counter.bpf.o --seed x", misused, "Could not convert: --seed = x", help);
-  expect_said(shop, "run counter.bpf.o --seed", misused, "--seed: 1 required UINT missing", help);
+  expect_said(shop, "run counter.bpf.o --seed x", misused,
+              "--seed: Value x not in range 0 to 9223372036854775807", help);
+  expect_said(shop, "run counter.bpf.o --seed", misused,
+              "--seed: 1 required UINT:UINT in [0 - 9223372036854775807] missing", help);
 }
 
 TEST(Command, PortsNeedANameAndAKind) {

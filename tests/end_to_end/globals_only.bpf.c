@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-// Global variables and no maps: the only kind of object that loads without type information, so that
-// a test can take it away.
+// Global variables and no maps: the only kind of object that loads without type information, so
+// that a test can take it away.
 
 // clang-format off: <linux/bpf.h> goes first, for libbpf's headers use its types.
 #include <linux/bpf.h>

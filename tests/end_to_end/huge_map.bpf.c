@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-// A map of 16 GiB: more than a runtime may use, so that creating it must be refused before memory is
-// touched.
+// A map of 16 GiB: more than a runtime may use, so that creating it must be refused before memory
+// is touched.
 
 // clang-format off: <linux/bpf.h> goes first, for libbpf's headers use its types.
 #include <linux/bpf.h>

@@ -265,7 +265,7 @@ TEST(Library, DamagedTypeInformationIsNoDanger) {
       for (std::size_t changes = 1 + random() % 3; changes != 0; --changes)
         bytes[types + random() % damaged_bytes] = static_cast<char>(random());
       std::ofstream(path, std::ios::binary) << bytes;
-      skep::Runtime runtime = make({.packet_chunks = 16});
+      skep::Runtime runtime = make({.packet_chunks = 20});
       const auto object = runtime.load_object(path, {});
       ++(object.has_value() ? taken_count : refused_count);
       if (!object.has_value()) EXPECT_NE(object.error().message, "") << object.error().code;

@@ -83,7 +83,7 @@ TEST(MapEntry, NamesPortsAndProgramsThatExist) {
       "the port must exist, and a program must fit the map: XDP programs in a devmap are "
       "SEC(\"xdp/devmap\")";
   expect_refused(shop, "ports[0]=lan1",
-                 "map ports[0]: there is no port lan1 (there are: lo, in) (EINVAL)");
+                 "map ports[0]: there is no port lan1 (there are: in) (EINVAL)");
   expect_refused(shop, "ports[0]={port=in,speed=1}",
                  "map ports[0]: {port=in,speed=1} has no field speed: give port and program "
                  "(EINVAL)");

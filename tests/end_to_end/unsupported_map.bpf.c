@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-or-later
-// Has a map of a type that is no business of networking, so that skep will not have it soon: loading
-// must be refused with the map's name and type.
+// Has a map of a type that is no business of networking, so that skep will not have it soon:
+// loading must be refused with the map's name and type.
 
 // clang-format off: <linux/bpf.h> goes first, for libbpf's headers use its types.
 #include <linux/bpf.h>
@@ -15,8 +15,6 @@ struct {
 } stacks SEC(".maps");
 
 SEC("xdp")
-int pass(struct xdp_md* ctx) {
-  return bpf_get_stackid(ctx, &stacks, 0) < 0 ? XDP_PASS : XDP_DROP;
-}
+int pass(struct xdp_md* ctx) { return bpf_get_stackid(ctx, &stacks, 0) < 0 ? XDP_PASS : XDP_DROP; }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -11,8 +11,10 @@
 // afterwards, but it
 //     stays a value of this map: another key's at worst, with its lock word intact.
 // G4  Elements never move between buckets: a walk over buckets meets each key that stays exactly
-// once. G5  Insertion fails with E2BIG only if the key was absent while no element was free
-// anywhere. G6  Two tables with ZERO_SEED, equal geometry and equal history iterate alike.
+// once.
+// G5  Insertion fails with E2BIG only if the key was absent while no element was free
+// anywhere.
+// G6  Two tables with ZERO_SEED, equal geometry and equal history iterate alike.
 #pragma once
 
 #include "cpu/slot.hpp"

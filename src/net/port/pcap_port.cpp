@@ -136,18 +136,17 @@ Result<std::unique_ptr<PcapPort>> PcapPort::open(const PcapOptions& options, Pac
 
 Result<void> PcapPort::open_readers(std::uint32_t queues, std::optional<FileIdentity>& input,
                                     std::string& why) {
-  bool can_be_read_again = true;
   do {
     auto reader = std::make_unique<LockedReader>();
     if (!path_.empty()) {
       File file = TRY(open_file(path_, why));
       input = file.identity;
-      can_be_read_again = file.is_regular;
+      can_be_read_again_ = file.is_regular;
       pcap* const capture = TRY(open_capture(path_, std::move(file.stream), why));
       reader->with([&](Reader& fresh) { fresh.capture.reset(capture); });
     }
     readers_.push_back(std::move(reader));
-  } while (can_be_read_again && readers_.size() < queues);
+  } while (can_be_read_again_ && readers_.size() < queues);
   return ok();
 }
 
@@ -238,12 +237,13 @@ std::size_t PcapPort::receive(Slot& slot, std::uint32_t queue, std::uint64_t unt
 
 Result<void> PcapPort::rewind() {
   if (path_.empty()) return ok();
+  // Not opened to find out: that would wait for somebody who writes to the pipe.
+  if (!can_be_read_again_) return Errno{ESPIPE};
   for (const auto& locked : readers_) {
     TRY(locked->with([&](Reader& reader) -> Result<void> {
       if (!reader.error.empty()) return ok();  // it ended there for good
       std::string why;
       File file = TRY(open_file(path_, why));
-      if (!file.is_regular) return Errno{ESPIPE};
       pcap* const capture = TRY(open_capture(path_, std::move(file.stream), why));
       reader = Reader{};
       reader.capture.reset(capture);

@@ -9,8 +9,10 @@
 //
 // Guarantees
 // G1  Every queue gets its frames in the order of the capture, and which queue a frame goes to
-// depends on its bytes alone. G2  Nothing is lost between the file and the queues: while the pool
-// is empty, frames wait in the file. G3  Queues may be received from in parallel, and any number of
+// depends on its bytes alone.
+// G2  Nothing is lost between the file and the queues: while the pool
+// is empty, frames wait in the file.
+// G3  Queues may be received from in parallel, and any number of
 // threads may transmit.
 #pragma once
 
@@ -96,7 +98,8 @@ class PcapPort final : public Port {
                     std::uint32_t frame_bytes) const;
 
   PacketPool& pool_;
-  const std::string path_;  // of the input
+  const std::string path_;         // of the input
+  bool can_be_read_again_ = true;  // not a pipe; immutable after open()
   std::atomic<std::uint64_t> too_long_{0}, no_memory_{0};
   std::vector<std::unique_ptr<LockedReader>> readers_;  // by queue; immutable after open()
   Locked<Output, LockRank::port> out_, host_;

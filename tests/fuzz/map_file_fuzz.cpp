@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/map_arguments.hpp"
+#include "cli/words.hpp"
+#include "fuzz/map_text.hpp"
+#include "fuzz/target.hpp"
+#include "result/result.hpp"
+
+#include <string_view>
+
+namespace skep::fuzz {
+
+void map_file(Input input) {
+  const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
+  try {
+    for (const cli::MapAssignment& assignment : cli::parse_map_json(text, "input"))
+      set_entry(assignment);
+  } catch (const cli::Misuse& misuse) {
+    ASSERT(!misuse.message.empty());
+  }
+}
+
+}  // namespace skep::fuzz
