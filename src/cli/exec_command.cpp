@@ -19,12 +19,9 @@ std::function<int()> add_exec_command(CLI::App& app, CLI::App*& command) {
   CLI::App* const verb =
       app.add_subcommand("exec", "Run a command whose bpf(2) is served by skep, without root");
   verb->add_option("--join", options->join, "socket of a running `skep serve`");
-  verb->prefix_command();  // the rest belongs to the command
+  verb->add_option("command", options->command, "the command and its arguments, after --");
   command = verb;
-  return [options, verb] {
-    options->command = verb->remaining();
-    if (!options->command.empty() && options->command.front() == "--")
-      options->command.erase(options->command.begin());
+  return [options] {
     if (options->command.empty())
       throw Misuse{"no command to run", "write skep exec -- COMMAND [ARGUMENT]..."};
     return take(exec::exec_command(*options));

@@ -312,7 +312,8 @@ TEST(Lists, ShowEverythingAndNothingElse) {
       Programs::get().objects +
       "/counter.bpf.o /sys/fs/bpf/c 2>/dev/null\n"
       "bpftool map list; bpftool prog list; bpftool btf list\n"
-      "rm -r /sys/fs/bpf/c; bpftool map list; bpftool prog list; bpftool btf list");
+      // A removed pin is noticed a moment later; on Linux ids may linger for some ms as well.
+      "rm -r /sys/fs/bpf/c; sleep 0.5; bpftool map list; bpftool prog list; bpftool btf list");
   const std::regex one_of_each(
       "ID: percpu_array  name \\w+  flags 0x0\n\tkey 4B  value \\d+B  max_entries \\d+\n\tbtf_id "
       "N\n"
