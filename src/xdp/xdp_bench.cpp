@@ -77,6 +77,10 @@ struct BenchWorld {
   MapEnvironment map_environment{.slots = slots, .budget = budget, .random = random};
   ProgramEnvironment program_environment{
       .slots = slots, .budget = budget, .types = program_types, .trace = trace};
+  // What the members below let go of is destroyed after a grace period, and needs those above.
+  struct GraceAtEnd {
+    ~GraceAtEnd() { rcu::barrier(); }
+  } grace;
   Ref<NetNamespace> net_namespace = make_object<NetNamespace>(slots);
   Ref<Device> in = add_port("in"), out = add_port("out");
   Xdp xdp;
