@@ -99,10 +99,7 @@ class Entries {
   bool typed() const { return spec_.btf && spec_.btf_value_type_id != 0; }
   /// Distance of the copies of a per-CPU value; a plain value is its only copy.
   std::size_t stride() const { return map_.command_value_bytes() / copies(); }
-  std::size_t copies() const {
-    return map_.command_value_bytes() > round_up_8(spec_.value_bytes) || is_per_cpu() ? map_.cpus()
-                                                                                      : 1;
-  }
+  std::size_t copies() const { return is_per_cpu() ? map_.cpus() : 1; }
   bool is_per_cpu() const {
     return spec_.type == uapi::BPF_MAP_TYPE_PERCPU_ARRAY ||
            spec_.type == uapi::BPF_MAP_TYPE_PERCPU_HASH ||
