@@ -6,6 +6,7 @@
 #include "loader/btf_references.hpp"
 #include "object/budget.hpp"
 #include "rcu/rcu.hpp"
+#include "result/errno_name.hpp"
 #include "result/log.hpp"
 
 #include <bpf/btf.h>
@@ -76,12 +77,6 @@ std::string_view words(int error) {
   return std::strerror(error);  // the messages live as long as the process for known numbers
 }
 
-std::string_view short_name(int error) {
-  if (error == ENOTSUPP) return "ENOTSUPP";
-  const char* const name = strerrorname_np(error);
-  return name != nullptr ? name : "unknown error";
-}
-
 /// Stands behind what objects need and in front of the references to them: objects are destroyed
 /// after a grace period, on another thread.
 struct GraceAtEnd {
@@ -140,7 +135,7 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
   // Looked at here, because libbpf has no words for a file that cannot be read.
   if (const int error = why_unreadable(path); error != 0) {
     problem.message =
-        fmt::format("{}: cannot be read: {} ({})", path, words(error), short_name(error));
+        fmt::format("{}: cannot be read: {} ({})", path, words(error), errno_name(error));
     problem.hint = "give the path of an object that clang -target bpf made";
     return Errno{error};
   }
@@ -148,7 +143,7 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
   const Seam seam(messages);
   if (const std::string why = bad_btf_reference(path); !why.empty()) {
     problem.message =
-        fmt::format("{}: damaged type information: {} ({})", path, why, short_name(EINVAL));
+        fmt::format("{}: damaged type information: {} ({})", path, why, errno_name(EINVAL));
     problem.hint = std::string(compile_hint);
     return Errno{EINVAL};
   }
@@ -161,7 +156,7 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
     const int error = system_errno(errno);
     const std::string_view said = last_line(messages.warnings);
     problem.message = fmt::format("{}: cannot be opened as a BPF object: {} ({})", path,
-                                  said.empty() ? "it is damaged" : said, short_name(error));
+                                  said.empty() ? "it is damaged" : said, errno_name(error));
     problem.hint = std::string(compile_hint);
     return Errno{error};
   }
@@ -171,7 +166,7 @@ Result<std::unique_ptr<ObjectFile>> ObjectFile::open(const std::string& path,
 Result<void> ObjectFile::set_global(std::string_view section, std::string_view variable,
                                     std::string_view value, LoadProblem& problem) {
   const auto refuse = [&](int error, std::string message, std::string hint = {}) -> Result<void> {
-    problem = {.message = fmt::format("{}: {} ({})", path_, message, short_name(error)),
+    problem = {.message = fmt::format("{}: {} ({})", path_, message, errno_name(error)),
                .hint = std::move(hint),
                .log = {}};
     return Errno{error};
@@ -227,7 +222,7 @@ Result<void> ObjectFile::set_global(std::string_view section, std::string_view v
 Result<void> ObjectFile::set_max_entries(std::string_view name, std::uint32_t max_entries,
                                          LoadProblem& problem) {
   const auto refuse = [&](int error, std::string_view why) -> Result<void> {
-    problem = {.message = fmt::format("{}: map {}: {} ({})", path_, name, why, short_name(error)),
+    problem = {.message = fmt::format("{}: map {}: {} ({})", path_, name, why, errno_name(error)),
                .hint = {},
                .log = {}};
     return Errno{error};
@@ -260,7 +255,7 @@ Result<void> ObjectFile::load(Syscalls& syscalls, Caller& caller, const ProgramT
     if (map_types.find(map.type) != nullptr) continue;
     const char* const type = libbpf_bpf_map_type_str(static_cast<bpf_map_type>(map.type));
     problem.message = fmt::format("{}: map {}: skep does not have maps of type {} yet ({})", path_,
-                                  map.name, type != nullptr ? type : "unknown", short_name(EINVAL));
+                                  map.name, type != nullptr ? type : "unknown", errno_name(EINVAL));
     problem.hint = "docs/parity.md lists the map types that work";
     return Errno{EINVAL};
   }
@@ -297,10 +292,10 @@ Result<void> ObjectFile::finish_load(int result, const SeamMessages& messages,
     const std::string_view reason = reason_line(problem.log);
     if (!program.empty() && !reason.empty()) {
       problem.message =
-          fmt::format("{}: program {}: {} ({})", path_, program, reason, short_name(error));
+          fmt::format("{}: program {}: {} ({})", path_, program, reason, errno_name(error));
     } else if (const std::string_view refused = failed_map(messages.warnings); !refused.empty()) {
       problem.message = fmt::format("{}: map {}: cannot be created: {} ({})", path_, refused,
-                                    words(error), short_name(error));
+                                    words(error), errno_name(error));
       if (error == ENOMEM) problem.hint = "it needs more memory than the runtime may use";
     } else {
       // libbpf's first warning is about the step that failed, the later ones about what it gave up
@@ -308,7 +303,7 @@ Result<void> ObjectFile::finish_load(int result, const SeamMessages& messages,
       const std::string_view first =
           trimmed(std::string_view(messages.warnings).substr(0, messages.warnings.find('\n')));
       problem.message = fmt::format("{}: {} ({})", path_, first.empty() ? words(error) : first,
-                                    short_name(error));
+                                    errno_name(error));
     }
     return Errno{error};
   }

@@ -3,6 +3,7 @@
 
 #include "btf/text.hpp"
 #include "object/object.hpp"
+#include "result/errno_name.hpp"
 #include "uapi/bpf.hpp"
 
 #include <fmt/format.h>
@@ -266,12 +267,6 @@ std::pair<std::string, std::string> update_words(int code, const Map& map) {
 }
 
 }  // namespace
-
-std::string_view errno_name(int code) {
-  if (code == ENOTSUPP) return "ENOTSUPP";
-  const char* const name = strerrorname_np(code);
-  return name != nullptr ? name : "unknown error";
-}
 
 Expected<void> set_map_entry(Syscalls& syscalls, Caller& caller, int fd, const MapNames& names,
                              std::string_view key, std::string_view value) {

@@ -36,7 +36,4 @@ Expected<void> set_map_entry(Syscalls& syscalls, Caller& caller, int fd, const M
 Expected<std::vector<MapEntry>> dump_map(Syscalls& syscalls, Caller& caller, int fd,
                                          const MapNames& names);
 
-/// `name (ERRNO)` for messages.
-std::string_view errno_name(int code);
-
 }  // namespace skep

@@ -6,6 +6,7 @@
 #include "net/port/port.hpp"
 #include "net/port/port_spec.hpp"
 #include "rcu/rcu.hpp"
+#include "result/errno_name.hpp"
 #include "runtime/map_text.hpp"
 #include "runtime/traffic.hpp"
 #include "runtime/world.hpp"
